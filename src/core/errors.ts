@@ -1,0 +1,59 @@
+/** One error type with a stable code, so that every layer can tell what went wrong without reading prose. */
+
+/** A field of a request or a setting that was refused, with the path to it. */
+export interface FieldProblem {
+  /** Dotted path to the field, e.g. `task.url` or `tasks[3].delay`. */
+  readonly path: string;
+  /** What is wrong with the value and what is allowed. */
+  readonly message: string;
+}
+
+/** Every code a caller may see. They are part of the API's contract and never change their meaning. */
+export type ErrorCode =
+  | "validation_failed"
+  | "malformed_json"
+  | "unsupported_media_type"
+  | "unauthorized"
+  | "not_found"
+  | "task_not_found"
+  | "queue_not_found"
+  | "method_not_allowed"
+  | "conflict"
+  | "payload_too_large"
+  | "target_forbidden"
+  | "overloaded"
+  | "store_unavailable"
+  | "store_full"
+  | "durability_unavailable"
+  | "internal_error";
+
+/** Extra facts of a {@link TaskRunnerError}. */
+export interface ErrorDetails {
+  /** Seconds after which repeating the request may succeed. */
+  readonly retryAfterSec?: number;
+  /** Every failing field, when the request was at fault. */
+  readonly fields?: readonly FieldProblem[];
+  /** The error that led to this one; for logs, never shown to a caller. */
+  readonly cause?: unknown;
+}
+
+/** An expected failure that a caller can act on. Programmer errors stay plain `Error`s. */
+export class TaskRunnerError extends Error {
+  readonly code: ErrorCode;
+  readonly retryAfterSec: number | undefined;
+  readonly fields: readonly FieldProblem[];
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = "TaskRunnerError";
+    this.code = code;
+    this.retryAfterSec = details.retryAfterSec;
+    this.fields = details.fields ?? [];
+  }
+}
+
+/** The message of whatever was thrown, on one line. */
+export function messageOf(thrown: unknown): string {
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  return text.replace(/\s+/g, " ").trim();
+}

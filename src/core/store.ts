@@ -1,0 +1,246 @@
+/**
+ * The Store seam: everything the queue asks of a place that keeps tasks. Batch-first, so that one round
+ * trip serves many tasks. Consumers ask for the slice they use; every implementation passes the one
+ * conformance suite in tests/conformance/store.ts, which is where a new guarantee is written first.
+ *
+ * Expected results are values. A method rejects with a TaskRunnerError (`store_unavailable`, `store_full`,
+ * `durability_unavailable`) when the store could not do what it was asked; then nothing of it was done,
+ * unless the method says otherwise.
+ */
+
+import type { Priority } from "./priority.ts";
+import type { RetryOverrides, Verdict } from "./retry.ts";
+import type { Attempt, NewTask, Target, Task, TaskState } from "./task.ts";
+
+/** How safe an acknowledged task is: on this machine's disk, on the primary, or on a replica too. */
+export type Durability = "disk" | "memory" | "primary" | "replicated";
+
+/** What became of one task handed in. */
+export type EnqueueResult =
+  | {
+      readonly kind: "created";
+      readonly id: string;
+      readonly state: "ready" | "scheduled";
+      readonly scheduledAtMs: number;
+    }
+  /** Its name, or its client's idempotency key, is taken by the task `id`. */
+  | { readonly kind: "duplicate"; readonly id: string };
+
+export interface EnqueueAnswer {
+  /** One per task, in the order they were handed in. */
+  readonly results: readonly EnqueueResult[];
+  /** What was reached for every created one. */
+  readonly durability: Durability;
+}
+
+/** Names one lease of one task. A later lease of the same task has a larger fence. */
+export interface LeaseRef {
+  readonly taskId: string;
+  readonly fence: number;
+}
+
+export interface ClaimRequest {
+  /** Who will run them. */
+  readonly worker: string;
+  /** At most this many, 1 to {@link MAX_CLAIM}. */
+  readonly limit: number;
+  /** How long the leases hold unless extended. */
+  readonly leaseMs: number;
+}
+
+/** The most tasks one claim takes. */
+export const MAX_CLAIM = 1_000;
+
+/** A task handed to a worker: what it needs to deliver and judge it, and the lease it is held by. */
+export interface ClaimedTask {
+  readonly id: string;
+  readonly queue: string;
+  readonly clientId: string;
+  readonly priority: Priority;
+  readonly target: Target;
+  readonly timeoutMs: number | null;
+  readonly retry: RetryOverrides;
+  readonly traceparent: string | null;
+  readonly scheduledAtMs: number;
+  /** Null before the first charged attempt. */
+  readonly firstAttemptAtMs: number | null;
+  /** The number of the attempt that this lease is for, 1-based. */
+  readonly attempt: number;
+  readonly crashes: number;
+  readonly fence: number;
+  readonly leaseUntilMs: number;
+}
+
+export interface Claim {
+  readonly tasks: readonly ClaimedTask[];
+  /**
+   * How long until a waiting task falls due, as far as the store knows: 0 when there is more to claim now,
+   * null when nothing waits for a time. A hint for how long to sleep, never longer than is right.
+   */
+  readonly nextInMs: number | null;
+}
+
+/** The end of a lease: what the delivery came to. */
+export interface Settlement {
+  readonly lease: LeaseRef;
+  readonly verdict: Verdict;
+  /** The attempt to keep on record; null where none was made (a release). */
+  readonly attempt: Attempt | null;
+}
+
+/**
+ * `settled`: done. `stale`: the lease was not the task's current one, so nothing was changed.
+ * `cancelled`: the task had been cancelled meanwhile; the attempt was kept and the lease is over.
+ */
+export type SettleResult = "settled" | "stale" | "cancelled";
+
+/** A lease that could not be extended, and why. */
+export interface LostLease extends LeaseRef {
+  readonly why: "cancelled" | "stale";
+}
+
+/** A task whose worker let its lease run out. */
+export interface Rescued {
+  readonly id: string;
+  readonly worker: string;
+  readonly crashes: number;
+  /** `dead` when it has brought down {@link MAX_CRASHES} workers, `cancelled` when it was cancelled meanwhile. */
+  readonly state: "ready" | "dead" | "cancelled";
+}
+
+/** What a change to one task came to. `conflict` tells the state that forbids it. */
+export type ChangeResult =
+  | { readonly kind: "changed"; readonly task: Task }
+  | { readonly kind: "not_found" }
+  | { readonly kind: "conflict"; readonly state: TaskState };
+
+/** A change to a waiting task; what is left out stays. */
+export interface Reschedule {
+  /** Milliseconds since the epoch; in the past means now. */
+  readonly scheduledAtMs?: number;
+  readonly priority?: Priority;
+}
+
+export interface TaskFilter {
+  readonly queue?: string;
+  readonly state?: TaskState;
+  readonly clientId?: string;
+  /** Accepted at or after this time, in milliseconds since the epoch. */
+  readonly fromMs?: number;
+  /** Accepted before this time. */
+  readonly toMs?: number;
+  /** At most this many tasks, 1 to {@link MAX_PAGE}. */
+  readonly limit: number;
+  /** Where the page before ended. */
+  readonly cursor?: string;
+}
+
+/** The most tasks one page of a listing holds. */
+export const MAX_PAGE = 1_000;
+
+export interface TaskPage {
+  /** Newest first. A task that is there from the first page to the last is listed exactly once. */
+  readonly tasks: readonly Task[];
+  /** Null when nothing follows. A page may be short, even empty, and still have a next one. */
+  readonly nextCursor: string | null;
+}
+
+/** Tasks of one queue and priority, by state. */
+export interface LaneCounts {
+  readonly queue: string;
+  readonly priority: Priority;
+  readonly states: Readonly<Record<TaskState, number>>;
+}
+
+/** What a sweep removed, and whether it stopped at its limit with more to do. */
+export interface Swept {
+  readonly tasks: number;
+  readonly names: number;
+  readonly more: boolean;
+}
+
+/** A worker as it announced itself; the API asks for what only workers are told (see CONFIG). */
+export interface WorkerRecord {
+  readonly id: string;
+  readonly version: string;
+  readonly concurrency: number;
+  /** Whether it delivers to private addresses. */
+  readonly allowPrivateUrls: boolean;
+  readonly startedAtMs: number;
+  /** When it last announced itself. */
+  readonly seenAtMs: number;
+}
+
+/**
+ * Something happened that a worker may want to act on at once. Hints can be lost or come for nothing:
+ * every loop also looks on its own, bounded.
+ * `work`: a task may be ready, or fall due earlier than was thought.
+ * `leases`: a running task may have been cancelled; an extend will tell.
+ */
+export type StoreHint = "work" | "leases";
+
+/** Fixed at opening, the same for every process on one store. */
+export interface StoreSettings {
+  /** How long a succeeded or cancelled task stays readable. */
+  readonly retentionSucceededMs: number;
+  readonly retentionDeadMs: number;
+  /** How long a name or an idempotency key stays taken after its task ended. */
+  readonly dedupWindowMs: number;
+  /** The store's own size past which finished tasks go early and new ones are refused; 0 for no bound. */
+  readonly maxBytes: number;
+}
+
+/** Accepting and looking after tasks: what the API uses. */
+export interface ProducerStore {
+  /** Keeps tasks. All or none; on return they are as durable as the answer says. */
+  enqueue(tasks: readonly NewTask[]): Promise<EnqueueAnswer>;
+  get(id: string): Promise<Task | null>;
+  list(filter: TaskFilter): Promise<TaskPage>;
+  /** A waiting task ends at once. A running one is cancelled too, and its worker is told to break off. */
+  cancel(id: string): Promise<ChangeResult>;
+  /** Moves a waiting task to another time or priority. */
+  reschedule(id: string, change: Reschedule): Promise<ChangeResult>;
+  /** Makes a waiting task due now. */
+  runNow(id: string): Promise<ChangeResult>;
+  /** Starts a finished task over, with no attempts charged. Its history stays. */
+  replay(id: string): Promise<ChangeResult>;
+  counts(): Promise<readonly LaneCounts[]>;
+  /** The workers that announced themselves within the last `withinMs`, newest first. */
+  workers(withinMs: number): Promise<readonly WorkerRecord[]>;
+}
+
+/** Handing out and taking back tasks: what a worker uses. */
+export interface ConsumerStore {
+  /**
+   * Promotes what is due and leases the next tasks: priorities by weight, lanes in turn, each lane in order
+   * of due time. Looks at no more lanes than it takes tasks.
+   */
+  claim(request: ClaimRequest): Promise<Claim>;
+  /** Ends leases. One result per settlement, in order. Safe to repeat: the second time is stale. */
+  settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]>;
+  /** Both in one step, the settling first. */
+  settleAndClaim(
+    settlements: readonly Settlement[],
+    request: ClaimRequest,
+  ): Promise<{ readonly settled: readonly SettleResult[]; readonly claim: Claim }>;
+  /** Makes leases hold until `leaseMs` from now; tells those that are lost. */
+  extend(leases: readonly LeaseRef[], leaseMs: number): Promise<readonly LostLease[]>;
+  /** Takes back at most `limit` tasks whose lease ran out: a crash is counted, an attempt is not. */
+  rescue(limit: number): Promise<readonly Rescued[]>;
+  /** Removes at most `limit` finished tasks whose retention is over, and names no longer taken. */
+  sweep(limit: number): Promise<Swept>;
+  /** Tells the store that this worker lives; to be repeated. */
+  announce(worker: Omit<WorkerRecord, "seenAtMs">): Promise<void>;
+}
+
+/** A place that keeps tasks. */
+export interface TaskStore extends ProducerStore, ConsumerStore {
+  /** Short name for logs and answers, e.g. `sqlite`. Never holds a secret. */
+  readonly name: string;
+  /** Calls `listener` on every hint until the returned function is called. */
+  onHint(listener: (hint: StoreHint) => void): () => void;
+  /** Resolves when the store answers and can take writes; rejects with the reason otherwise. */
+  check(): Promise<void>;
+  /** Finishes what is under way and lets go. Later calls reject. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,154 @@
+/** What a person may do to one task: cancel it, move it, run it now, or start it over. */
+
+import { rankOf } from "../../core/priority.ts";
+import type { ChangeResult, Reschedule } from "../../core/store.ts";
+import { isWaiting } from "../../core/task.ts";
+import { type FullRow, SELECT_FULL, STATE, type StoredState, stateName, taskOf } from "./codec.ts";
+import type { Database } from "./database.ts";
+import type { LaneSet } from "./lanes.ts";
+import type { Names } from "./names.ts";
+import type { Orderings } from "./orderings.ts";
+import type { Settlements } from "./settlements.ts";
+
+function prepareAll(db: Database) {
+  return {
+    full: db.prepare<FullRow>(`${SELECT_FULL} WHERE t.id = ?`),
+    write: db.prepare(
+      `UPDATE tasks SET lane = ?, state = ?, due_ms = ?, attempts = ?, crashes = ?, releases = ?,
+         first_attempt_ms = ?, finished_ms = ?, expires_ms = ?, ordering = ?, reason = ? WHERE seq = ?`,
+    ),
+    countCancel: db.prepare("UPDATE meta SET value = value + 1 WHERE key = 'cancels'"),
+  };
+}
+
+/** The stored state behind a row's code. */
+function storedState(row: FullRow): StoredState {
+  return row.state === STATE.held ? "held" : stateName(row.state);
+}
+
+/** Changes single tasks within the caller's transaction. */
+export class Changes {
+  readonly #statements: ReturnType<typeof prepareAll>;
+  readonly #names: Names;
+  readonly #orderings: Orderings;
+  readonly #settlements: Settlements;
+
+  constructor(db: Database, names: Names, orderings: Orderings, settlements: Settlements) {
+    this.#statements = prepareAll(db);
+    this.#names = names;
+    this.#orderings = orderings;
+    this.#settlements = settlements;
+  }
+
+  cancel(lanes: LaneSet, id: string, nowMs: number): ChangeResult {
+    const row = this.#statements.full.get(id);
+    if (row === undefined) return { kind: "not_found" };
+    const from = storedState(row);
+    const running = from === "running";
+    if (!running && !isWaiting(stateName(row.state)))
+      return { kind: "conflict", state: stateName(row.state) };
+    lanes.count(lanes.get(row.lane), from, "cancelled");
+    this.#names.release(row, nowMs);
+    row.state = STATE.cancelled;
+    row.finished_ms = nowMs;
+    row.reason = "cancelled on request";
+    if (running) {
+      // The request is still on its way: the lease, and with it the slot, the ordering key and these rows,
+      // stay until the worker has broken it off, or has died.
+      this.#statements.countCancel.run();
+      this.#write(row);
+      return { kind: "changed", task: taskOf(row) };
+    }
+    this.#orderings.leave(lanes, row);
+    const retentionMs = this.#settlements.retentionMsOf(row, "cancelled");
+    row.expires_ms = nowMs + retentionMs;
+    if (retentionMs === 0) this.#settlements.drop(lanes, row, "cancelled");
+    else this.#write(row);
+    return { kind: "changed", task: taskOf(row) };
+  }
+
+  reschedule(lanes: LaneSet, id: string, change: Reschedule, nowMs: number): ChangeResult {
+    const row = this.#statements.full.get(id);
+    if (row === undefined) return { kind: "not_found" };
+    if (!isWaiting(stateName(row.state))) return { kind: "conflict", state: stateName(row.state) };
+    const from = storedState(row);
+    if (change.priority !== undefined && rankOf(change.priority) !== row.rank) {
+      const rank = rankOf(change.priority);
+      lanes.count(lanes.get(row.lane), from, null);
+      const lane = lanes.named(row.queue, rank, row.client);
+      lanes.count(lane, null, from);
+      row.lane = lane.id;
+      row.rank = rank;
+    }
+    if (change.scheduledAtMs !== undefined) this.#move(lanes, row, from, change.scheduledAtMs, nowMs);
+    this.#write(row);
+    return { kind: "changed", task: taskOf(row) };
+  }
+
+  runNow(lanes: LaneSet, id: string, nowMs: number): ChangeResult {
+    const row = this.#statements.full.get(id);
+    if (row === undefined) return { kind: "not_found" };
+    if (!isWaiting(stateName(row.state))) return { kind: "conflict", state: stateName(row.state) };
+    const from = storedState(row);
+    if (from === "scheduled" || from === "retrying") this.#move(lanes, row, from, nowMs, nowMs);
+    this.#write(row);
+    return { kind: "changed", task: taskOf(row) };
+  }
+
+  replay(lanes: LaneSet, id: string, nowMs: number): ChangeResult {
+    const row = this.#statements.full.get(id);
+    if (row === undefined) return { kind: "not_found" };
+    const from = storedState(row);
+    // A cancelled task whose request is still being broken off is not over yet.
+    if (row.lease_ms !== null) return { kind: "conflict", state: "running" };
+    if (isWaiting(stateName(row.state))) return { kind: "conflict", state: stateName(row.state) };
+    row.attempts = 0;
+    row.crashes = 0;
+    row.releases = 0;
+    row.first_attempt_ms = null;
+    row.finished_ms = null;
+    row.expires_ms = null;
+    row.reason = null;
+    row.due_ms = nowMs;
+    const orderingKey = taskOf(row).orderingKey;
+    if (orderingKey !== null) row.ordering = this.#orderings.join(row.queue, orderingKey);
+    const to = this.#orderings.arrive(row);
+    row.state = STATE[to];
+    lanes.count(lanes.get(row.lane), from, to);
+    this.#names.retake(row, nowMs);
+    this.#write(row);
+    return { kind: "changed", task: taskOf(row) };
+  }
+
+  /** Gives a waiting task another due time, and the state that goes with it. */
+  #move(lanes: LaneSet, row: FullRow, from: StoredState, atMs: number, nowMs: number): void {
+    row.due_ms = Math.max(atMs, nowMs);
+    let to: StoredState;
+    if (row.due_ms > nowMs) {
+      // A retry keeps its place at the head of its ordering key; a first run that moves away lets the next one go.
+      to = from === "retrying" ? "retrying" : "scheduled";
+      if (to === "scheduled") this.#orderings.yield(lanes, row);
+    } else {
+      to = from === "held" ? "held" : this.#orderings.arrive(row);
+    }
+    row.state = STATE[to];
+    lanes.count(lanes.get(row.lane), from, to);
+  }
+
+  #write(row: FullRow): void {
+    this.#statements.write.run(
+      row.lane,
+      row.state,
+      row.due_ms,
+      row.attempts,
+      row.crashes,
+      row.releases,
+      row.first_attempt_ms,
+      row.finished_ms,
+      row.expires_ms,
+      row.ordering,
+      row.reason,
+      row.seq,
+    );
+  }
+}

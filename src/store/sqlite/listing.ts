@@ -1,0 +1,106 @@
+/** Reading tasks: one by its id, many by a filter with a cursor that stays true while tasks change. */
+
+import { TaskRunnerError } from "../../core/errors.ts";
+import { priorityOf } from "../../core/priority.ts";
+import type { LaneCounts, TaskFilter, TaskPage } from "../../core/store.ts";
+import type { Task } from "../../core/task.ts";
+import { type FullRow, SELECT_FULL, STATE, taskOf } from "./codec.ts";
+import type { Database } from "./database.ts";
+
+/** Rows looked at in one go: a few milliseconds, then others get their turn. */
+const WINDOW = 5_000;
+/** Windows looked at for one page; a filter that matches little yields a short page and a cursor to go on from. */
+const MAX_WINDOWS = 40;
+
+interface CountRow {
+  queue: string;
+  rank: number;
+  scheduled: number;
+  ready: number;
+  running: number;
+  retrying: number;
+  succeeded: number;
+  dead: number;
+  cancelled: number;
+}
+
+function prepareAll(db: Database) {
+  return {
+    full: db.prepare<FullRow>(`${SELECT_FULL} WHERE t.id = ?`),
+    newest: db.prepare<{ seq: number | null }>("SELECT max(seq) AS seq FROM tasks"),
+    oldest: db.prepare<{ seq: number | null }>("SELECT min(seq) AS seq FROM tasks"),
+    page: db.prepare<FullRow>(
+      `${SELECT_FULL}
+       WHERE t.seq < ?1 AND t.seq >= ?2
+         AND (?3 IS NULL OR l.queue = ?3) AND (?4 IS NULL OR l.client = ?4)
+         AND (?5 IS NULL OR t.state = ?5 OR t.state = ?6)
+         AND t.created_ms >= ?7 AND t.created_ms < ?8
+       ORDER BY t.seq DESC LIMIT ?9`,
+    ),
+    counts: db.prepare<CountRow>(
+      `SELECT queue, rank, sum(scheduled) AS scheduled, sum(ready) + sum(held) AS ready, sum(running) AS running,
+         sum(retrying) AS retrying, sum(succeeded) AS succeeded, sum(dead) AS dead, sum(cancelled) AS cancelled
+       FROM lanes GROUP BY queue, rank ORDER BY queue, rank`,
+    ),
+  };
+}
+
+/** Reads without changing anything. */
+export class Listing {
+  readonly #statements: ReturnType<typeof prepareAll>;
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#statements = prepareAll(db);
+    this.#db = db;
+  }
+
+  get(id: string): Task | null {
+    const row = this.#db.read(() => this.#statements.full.get(id));
+    return row === undefined ? null : taskOf(row);
+  }
+
+  /** One page, newest first, in the order of acceptance, which never changes. */
+  async page(filter: TaskFilter): Promise<TaskPage> {
+    const { newest, oldest, page } = this.#statements;
+    let before = filter.cursor === undefined ? null : parseCursor(filter.cursor);
+    before ??= (this.#db.read(() => newest.get())?.seq ?? 0) + 1;
+    const first = this.#db.read(() => oldest.get())?.seq ?? before;
+    const tasks: Task[] = [];
+    for (let window = 0; window < MAX_WINDOWS && before > first; window++) {
+      if (window > 0) await new Promise((resolve) => setImmediate(resolve));
+      const from = Math.max(before - WINDOW, first);
+      const wanted = filter.limit - tasks.length;
+      const rows = this.#db.read(() =>
+        page.all(
+          before,
+          from,
+          filter.queue ?? null,
+          filter.clientId ?? null,
+          filter.state === undefined ? null : STATE[filter.state],
+          filter.state === "ready" ? STATE.held : null,
+          filter.fromMs ?? 0,
+          filter.toMs ?? Number.MAX_SAFE_INTEGER,
+          wanted,
+        ),
+      );
+      for (const row of rows) tasks.push(taskOf(row));
+      before = rows.length === wanted ? (rows.at(-1)?.seq ?? from) : from;
+      if (rows.length === wanted) break;
+    }
+    return { tasks, nextCursor: before > first ? before.toString(36) : null };
+  }
+
+  counts(): LaneCounts[] {
+    const rows = this.#db.read(() => this.#statements.counts.all());
+    return rows.map(({ queue, rank, ...states }) => ({ queue, priority: priorityOf(rank), states }));
+  }
+}
+
+function parseCursor(cursor: string): number {
+  const seq = /^[0-9a-z]{1,11}$/.test(cursor) ? Number.parseInt(cursor, 36) : Number.NaN;
+  if (Number.isSafeInteger(seq)) return seq;
+  throw new TaskRunnerError("validation_failed", "the cursor is not one that a listing gave", {
+    fields: [{ path: "cursor", message: "is not a cursor from an earlier page; leave it out to start over" }],
+  });
+}
