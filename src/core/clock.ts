@@ -7,7 +7,7 @@ export type CancelTimer = () => void;
 export interface Clock {
   /** Milliseconds since the Unix epoch, an integer. */
   now(): number;
-  /** Calls `fire` once, `delayMs` from now (at once when it is zero or negative). */
+  /** Calls `fire` once, `delayMs` from now (soon when it is zero or negative, but never within this call). */
   after(delayMs: number, fire: () => void): CancelTimer;
 }
 

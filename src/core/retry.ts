@@ -4,7 +4,7 @@ import type { Outcome } from "./transport.ts";
 
 /** How often and how fast a task is retried. */
 export interface RetryPolicy {
-  /** Deliveries in all, the first included; -1 for no limit. */
+  /** Deliveries in all, the first included; -1 for no limit but maxDuration, where that is set. */
   readonly maxAttempts: number;
   readonly minBackoffMs: number;
   readonly maxBackoffMs: number;
@@ -39,6 +39,7 @@ export function defaultRetryPolicy(maxRetries: number): RetryPolicy {
  */
 export function backoffMs(policy: RetryPolicy, k: number): number {
   const { minBackoffMs: m, maxDoublings: d, maxBackoffMs } = policy;
+  if (m === 0) return 0;
   const grown = k <= d + 1 ? m * 2 ** (k - 1) : m * 2 ** d * (k - d);
   return Math.min(grown, maxBackoffMs);
 }

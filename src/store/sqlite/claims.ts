@@ -80,10 +80,12 @@ export class Claims {
       for (const [place, lane] of ring.entries()) {
         left -= this.#takeLane(lanes, lane, share + (place < extra ? 1 : 0), request, nowMs, into);
       }
+      // The turn after the last one dealt is that of the first lane without an extra one: it goes first next time.
+      for (const lane of [...ring.slice(extra), ...ring.slice(0, extra)]) lanes.rotate(lane);
     }
   }
 
-  /** Takes up to `count` tasks from the head of a lane and sends it to the end of its ring. */
+  /** Takes up to `count` tasks from the head of a lane; how many there were. */
   #takeLane(
     lanes: LaneSet,
     lane: Lane,
@@ -103,7 +105,6 @@ export class Claims {
     lanes.count(lane, "ready", "running", rows.length);
     // A counter that promises more than is there would keep an empty lane in the ring for ever.
     if (rows.length < count) lane.ready = 0;
-    lanes.rotate(lane);
     return rows.length;
   }
 

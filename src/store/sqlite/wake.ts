@@ -63,7 +63,13 @@ export class Wake {
   }
 
   #tellHere(hint: StoreHint): void {
-    for (const listener of this.#listeners) listener(hint);
+    for (const listener of this.#listeners) {
+      try {
+        listener(hint);
+      } catch {
+        // What was committed stays committed, whatever a listener makes of the hint; it looks again by itself.
+      }
+    }
   }
 
   /** Rings now, or once the gap has passed: the last ring always follows the last commit. */

@@ -1,0 +1,193 @@
+/** Settings: gathered from flags, environment and files, checked all at once, and frozen. The only reader of the environment. */
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { parseEnv } from "node:util";
+import { Value } from "@sinclair/typebox/value";
+import { judgeNames } from "./config/names.ts";
+import {
+  type Config,
+  ConfigSchema,
+  choicesOf,
+  type Role,
+  roleOf,
+  SETTING_NAMES,
+  type Setting,
+  type SettingName,
+  settingOf,
+} from "./config/schema.ts";
+import { messageOf } from "./core/errors.ts";
+
+export {
+  type Config,
+  type Role,
+  roleOf,
+  SETTING_NAMES,
+  type SettingName,
+  settingOf,
+  sqlitePathOf,
+} from "./config/schema.ts";
+
+export type Env = Readonly<Record<string, string | undefined>>;
+
+/** Settings from elsewhere than the environment. */
+export interface Overrides {
+  /** From the command line; above the environment. `flag` is what the user wrote, for the messages. */
+  readonly flags?: { readonly [K in SettingName]?: { readonly flag: string; readonly text: string } };
+  /** The content of --env-file; below the environment. */
+  readonly envFile?: { readonly path: string; readonly env: Env };
+}
+
+/** Where each value came from: `default`, `environment`, `--env-file PATH`, a flag, or `file PATH`. */
+export type Sources = Readonly<Record<SettingName, string>>;
+
+export interface LoadedConfig {
+  /** Complete even when there are problems: a wrong value is replaced by its default. */
+  readonly config: Config;
+  readonly sources: Sources;
+  /** What forbids to start. A line for each wrong name; `name` is the one at fault. */
+  readonly problems: readonly ConfigProblem[];
+  /** What is worth a line at start. */
+  readonly warnings: readonly string[];
+}
+
+export interface ConfigProblem {
+  readonly name: string;
+  /** One line: the value (never a secret's), what is allowed, the default. */
+  readonly line: string;
+}
+
+/** The environment of this process. */
+export function processEnv(): Env {
+  return process.env;
+}
+
+/** Reads a file of NAME=value lines. Throws an Error with one clear line when it cannot be read. */
+export function readEnvFile(path: string): { readonly path: string; readonly env: Env } {
+  return { path, env: parseEnv(readFileSync(path, "utf8")) };
+}
+
+/** A text and where it came from. */
+interface Given {
+  readonly text: string;
+  readonly source: string;
+}
+
+/** Gathers and checks every setting. Never throws for what a user wrote: that is told in `problems`. */
+export function loadConfig(env: Env, overrides: Overrides = {}): LoadedConfig {
+  const problems: ConfigProblem[] = [];
+  const values: Record<string, unknown> = {};
+  const sources: Record<string, string> = {};
+  for (const name of SETTING_NAMES) {
+    const setting = settingOf(name);
+    const given = setting.secret ? secretGiven(name, env, overrides, problems) : lookUp(name, env, overrides);
+    const value = given === null ? undefined : parse(setting, given.text);
+    if (given !== null && !Value.Check(setting.schema, value)) {
+      problems.push({ name, line: wrongValueLine(setting, given) });
+      sources[name] = "default";
+    } else {
+      sources[name] = given?.source ?? "default";
+      if (value !== undefined) values[name] = value;
+    }
+    if (!(name in values) && setting.schema.default !== undefined) values[name] = setting.schema.default;
+  }
+  values.PORT ??= values.MODE === "worker" ? 8082 : 8080;
+  const storeChosen = values.STORE_URL !== undefined;
+  values.STORE_URL ??= `sqlite:${join(String(values.DATA_DIR), "task-runner.db")}`;
+  if (!Value.Check(ConfigSchema, values)) throw new Error("the settings' defaults do not fit their schema");
+
+  const found = judgeNames(
+    setNames(env, overrides),
+    storeChosen,
+    (name) => lookUp(name, env, overrides)?.text ?? "",
+  );
+  problems.push(...found.refused);
+  return {
+    config: Object.freeze(values),
+    sources: Object.freeze(sources as Record<SettingName, string>),
+    problems,
+    warnings: found.warnings,
+  };
+}
+
+/** A setting's value as it may be shown; null where it is unset. */
+export function shownValue(config: Config, name: SettingName): string | null {
+  const value = config[name];
+  if (value === undefined) return null;
+  return settingOf(name).secret ? "(hidden)" : String(value);
+}
+
+/** The role to run: null when neither a subcommand nor MODE names one. */
+export function roleIn(config: Config): Role | null {
+  return config.MODE === undefined ? null : roleOf(config.MODE);
+}
+
+function lookUp(name: string, env: Env, overrides: Overrides): Given | null {
+  const flag = name in ConfigSchema.properties ? overrides.flags?.[name as SettingName] : undefined;
+  if (flag !== undefined) return { text: flag.text, source: flag.flag };
+  const fromEnv = env[name];
+  if (fromEnv?.trim()) return { text: fromEnv, source: "environment" };
+  const fromFile = overrides.envFile?.env[name];
+  if (fromFile?.trim()) return { text: fromFile, source: `--env-file ${overrides.envFile?.path}` };
+  return null;
+}
+
+function secretGiven(
+  name: SettingName,
+  env: Env,
+  overrides: Overrides,
+  problems: ConfigProblem[],
+): Given | null {
+  const direct = lookUp(name, env, overrides);
+  const file = lookUp(`${name}_FILE`, env, overrides);
+  if (file === null) return direct;
+  if (direct !== null) {
+    problems.push({ name, line: `${name} and ${name}_FILE are both set: allowed is one of them` });
+    return null;
+  }
+  try {
+    return { text: readFileSync(file.text, "utf8").replace(/\r?\n$/, ""), source: `file ${file.text}` };
+  } catch (error) {
+    problems.push({
+      name: `${name}_FILE`,
+      line: `${name}_FILE names a file that cannot be read: ${messageOf(error)}`,
+    });
+    return null;
+  }
+}
+
+/** The value a text stands for; the text itself where it does not have the form, for the check to refuse. */
+function parse(setting: Setting, text: string): unknown {
+  const { schema } = setting;
+  const word = text.trim().toLowerCase();
+  if (schema.type === "integer") return /^-?\d+$/.test(word) ? Number(word) : text;
+  if (schema.type === "boolean") {
+    if (word === "true" || word === "1") return true;
+    return word === "false" || word === "0" ? false : text;
+  }
+  if (choicesOf(schema).length > 0) return word;
+  return setting.secret ? text : text.trim();
+}
+
+function wrongValueLine(setting: Setting, { text, source }: Given): string {
+  const value = setting.secret ? " (value hidden)" : `=${JSON.stringify(shortened(setting.name, text))}`;
+  const from = source === "environment" ? "" : ` from ${source}`;
+  return `${setting.name}${value}${from} is not allowed: ${setting.allowed}; default ${setting.defaultText}`;
+}
+
+const LONGEST_SHOWN = 100;
+
+/** A wrong value, short enough for a line; of a store's URL only what cannot hold a password. */
+function shortened(name: SettingName, text: string): string {
+  const mayHoldPassword = name === "STORE_URL" && !text.startsWith("sqlite:") && /[:@]/.test(text);
+  const shown = mayHoldPassword ? (/^[a-z0-9+.-]+:/i.exec(text)?.[0] ?? "") : text;
+  const cut = shown.slice(0, LONGEST_SHOWN);
+  return cut.length < text.length ? `${cut}…` : cut;
+}
+
+function setNames(env: Env, overrides: Overrides): Set<string> {
+  const names = new Set([...Object.keys(env), ...Object.keys(overrides.envFile?.env ?? {})]);
+  for (const name of names) if (lookUp(name, env, overrides) === null) names.delete(name);
+  return names;
+}

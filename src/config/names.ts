@@ -1,0 +1,135 @@
+/** Names that are no settings of this version: planned ones, which must not be taken silently, and misspelt ones. */
+
+import { SETTING_NAMES, settingOf } from "./schema.ts";
+
+/** What is done with a planned name that is set: the start is refused (another store, a protection), a warning, nothing. */
+type Treatment = "refuse" | "protects" | "warn" | "ignore";
+
+/**
+ * Names that belong to the product and do nothing in this version. A line goes when its feature lands.
+ * An address of another store refuses the start, because tasks would otherwise be kept somewhere else than
+ * the operator expects; what only accompanies such an address is passed over.
+ */
+const PLANNED: Readonly<Record<string, Treatment>> = {
+  REDIS_SENTINEL_ADDR: "refuse",
+  REDIS_SENTINEL_ADDRS: "refuse",
+  REDIS_ADDR: "refuse",
+  REDIS_MASTER_NAME: "ignore",
+  REDIS_PASSWORD: "ignore",
+  REDIS_PASSWORD_FILE: "ignore",
+  REDIS_SENTINEL_PASSWORD: "ignore",
+  REDIS_SENTINEL_PASSWORD_FILE: "ignore",
+  REDIS_CONNECT_RETRIES: "ignore",
+  REDIS_RETRY_INTERVAL_SEC: "ignore",
+  REDIS_TLS: "ignore",
+  REDIS_MIN_REPLICA_ACKS: "ignore",
+  REDIS_ACK_TIMEOUT_MS: "ignore",
+  KEY_PREFIX: "warn",
+  DURABILITY: "warn",
+  OTEL_EXPORTER_OTLP_ENDPOINT: "warn",
+  DEFAULT_CLIENT_TIER: "warn",
+  CLIENT_AUTH: "protects",
+  QUEUE_AUTO_CREATE: "warn",
+  METRICS_CLIENT_LABELS: "warn",
+  PLUGINS: "warn",
+  EGRESS_PROXY_URL: "warn",
+  EGRESS_ALLOW_CIDRS: "warn",
+  EGRESS_DENY_CIDRS: "protects",
+};
+
+const SECRET_FILE_NAMES = SETTING_NAMES.filter((name) => settingOf(name).secret).map(
+  (name) => `${name}_FILE`,
+);
+const KNOWN: ReadonlySet<string> = new Set([...SETTING_NAMES, ...SECRET_FILE_NAMES, ...Object.keys(PLANNED)]);
+
+/** Shorter names resemble too many words of other programs to guess at. */
+const SHORTEST_GUESSED = 6;
+/** From this length on, two slips are still recognised; below, one. */
+const TWO_SLIPS_FROM = 12;
+const PREFIX = "TASK_RUNNER_";
+
+/** What is to be said of names that are set and do nothing. */
+export interface NameFindings {
+  /** Names that refuse the start, each with its line. */
+  readonly refused: readonly { readonly name: string; readonly line: string }[];
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Looks through the names that are set. `storeChosen` tells that STORE_URL is set: it comes before any
+ * address, so then an address changes nothing and is only pointed out.
+ */
+export function judgeNames(
+  names: Iterable<string>,
+  storeChosen: boolean,
+  textOf: (name: string) => string,
+): NameFindings {
+  const refused: { name: string; line: string }[] = [];
+  const warnings: string[] = [];
+  for (const name of names) {
+    const treatment = PLANNED[name];
+    if (treatment === "refuse" && !storeChosen) {
+      refused.push({
+        name,
+        line:
+          `${name} is not available in this version, which keeps tasks in SQLite only: ` +
+          "unset it, or set STORE_URL to say where tasks are to be kept (sqlite:PATH or sqlite::memory:)",
+      });
+    } else if (treatment === "refuse") {
+      warnings.push(`${name} has no effect: STORE_URL says where tasks are kept`);
+    } else if (treatment === "protects") {
+      // Starting without a protection that was asked for would be worse than not starting.
+      if (name === "CLIENT_AUTH" && textOf(name) === "off") continue;
+      refused.push({
+        name,
+        line: `${name} is not available in this version: unset it to start without its protection`,
+      });
+    } else if (treatment === "warn") {
+      warnings.push(`${name} has no effect in this version`);
+    } else if (!KNOWN.has(name)) {
+      const meant = guess(name, textOf(name));
+      if (meant !== null) warnings.push(`${name} is not a setting and has no effect: did you mean ${meant}?`);
+    }
+  }
+  return { refused, warnings };
+}
+
+function guess(name: string, value: string): string | null {
+  if (name.startsWith(PREFIX)) {
+    // Kubernetes describes a service named task-runner by TASK_RUNNER_PORT=tcp://…, which nobody misspelt.
+    const bare = name.slice(PREFIX.length);
+    return KNOWN.has(bare) && !value.startsWith("tcp://") ? bare : null;
+  }
+  if (name.length < SHORTEST_GUESSED) return null;
+  const upper = name.toUpperCase();
+  for (const known of KNOWN) {
+    if (known.length < SHORTEST_GUESSED) continue;
+    if (slips(upper, known) <= (known.length < TWO_SLIPS_FROM ? 1 : 2)) return known;
+  }
+  return null;
+}
+
+/**
+ * The number of letters added, dropped, changed or swapped with their neighbour that lead from one word to
+ * another: the optimal string alignment distance (https://en.wikipedia.org/wiki/Damerau-Levenshtein_distance).
+ */
+export function slips(a: string, b: string): number {
+  // More than two slips are never asked about, and each difference in length is one.
+  if (Math.abs(a.length - b.length) > 2) return Math.abs(a.length - b.length);
+  let beforeLast: number[] = [];
+  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1];
+      let best = Math.min((last[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, (last[j - 1] ?? 0) + (same ? 0 : 1));
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        best = Math.min(best, (beforeLast[j - 2] ?? 0) + 1);
+      }
+      row.push(best);
+    }
+    beforeLast = last;
+    last = row;
+  }
+  return last[b.length] ?? 0;
+}

@@ -1,0 +1,220 @@
+/** Every setting in one schema: its form, default, unit, role and meaning; all else about settings is read from here. */
+
+import { type Static, type TSchema, Type } from "@sinclair/typebox";
+
+/** What a process does: accept tasks, deliver them, or both. */
+export type Role = "serve" | "work" | "all";
+
+/** Values of MODE and the roles they stand for. */
+export const MODES = { api: "serve", worker: "work", all: "all" } as const satisfies Record<string, Role>;
+
+/** What is said of a setting besides its form. */
+interface About {
+  readonly description: string;
+  /** Who reads it; `any` stands for every role. */
+  readonly role: "any" | "serve" | "work";
+  readonly unit?: string;
+  /** The default in words, where it is not one value. */
+  readonly defaultText?: string;
+  /** What is allowed in words, where the form does not tell. */
+  readonly allowed?: string;
+  /** Never shown; may also come from the file that NAME_FILE names. */
+  readonly secret?: boolean;
+}
+
+const DAY_SEC = 86_400;
+const YEAR_SEC = 366 * DAY_SEC;
+const SQLITE_PREFIX = "sqlite:";
+
+function whole(fallback: number, minimum: number, maximum: number, about: About) {
+  return Type.Integer({ default: fallback, minimum, maximum, ...about });
+}
+
+export const ConfigSchema = Type.Object(
+  {
+    MODE: Type.Optional(
+      Type.Union([Type.Literal("api"), Type.Literal("worker"), Type.Literal("all")], {
+        role: "any",
+        defaultText: "none",
+        description:
+          "What to run when no subcommand is given: `api` is `serve`, `worker` is `work`, `all` is both in one process",
+      } satisfies About),
+    ),
+    PORT: Type.Integer({
+      minimum: 0,
+      maximum: 65_535,
+      role: "any",
+      defaultText: "8080 (serve, all), 8082 (work)",
+      description: "Port to listen on; the worker's is for health; 0 takes a free one and logs it",
+    } satisfies About & Record<string, unknown>),
+    HOST: Type.String({
+      default: "0.0.0.0",
+      pattern: "^[A-Za-z0-9._:-]+$",
+      allowed: "an IP address or a host name",
+      role: "any",
+      description: "Address to listen on",
+    } satisfies About & Record<string, unknown>),
+    LOG_LEVEL: Type.Union(
+      [Type.Literal("debug"), Type.Literal("info"), Type.Literal("warn"), Type.Literal("error")],
+      {
+        default: "info",
+        role: "any",
+        description: "The least severe log lines to write",
+      } satisfies About & Record<string, unknown>,
+    ),
+    STORE_URL: Type.String({
+      // Two slashes and a name would read as a host in any other URL; here they would name a directory at the root.
+      pattern: `^${SQLITE_PREFIX}(?!//[^/]).+$`,
+      allowed: "sqlite:PATH or sqlite::memory:",
+      defaultText: "sqlite:DATA_DIR/task-runner.db",
+      role: "any",
+      description:
+        "Where tasks are kept: `sqlite:PATH` for a file, `sqlite::memory:` for memory alone (lost when the process ends)",
+    } satisfies About & Record<string, unknown>),
+    DATA_DIR: Type.String({
+      default: "./data",
+      role: "any",
+      description: "Directory of the embedded store, used when STORE_URL is not set",
+    } satisfies About & Record<string, unknown>),
+    ADMIN_API_KEY: Type.Optional(
+      Type.String({
+        // What an HTTP header can carry unchanged: anything else could never be matched by a request.
+        pattern: "^[\\x21-\\x7e]([\\x20-\\x7e]*[\\x21-\\x7e])?$",
+        maxLength: 1_024,
+        allowed: "up to 1024 printable ASCII characters without a space or a line break at either end",
+        defaultText: "none: administration is open",
+        secret: true,
+        role: "serve",
+        description: "Key that the header X-Admin-Key must carry to list and change tasks",
+      } satisfies About & Record<string, unknown>),
+    ),
+    WORKER_CONCURRENCY: whole(10, 1, 1_000, {
+      role: "work",
+      unit: "tasks",
+      description: "Tasks delivered at once by one worker",
+    }),
+    TASK_TIMEOUT_SEC: whole(1_800, 1, DAY_SEC, {
+      role: "work",
+      unit: "s",
+      description: "Longest time one delivery may take",
+    }),
+    MAX_RETRY: whole(5, 0, 1_000, {
+      role: "work",
+      unit: "retries",
+      description: "Retries after the first attempt of a task that says nothing of its own",
+    }),
+    ALLOW_PRIVATE_URLS: Type.Optional(
+      Type.Boolean({
+        role: "work",
+        defaultText: "false; on serve, what the workers say",
+        description: "Whether tasks may call loopback, private and link-local addresses",
+      } satisfies About),
+    ),
+    CB_FAILURE_THRESHOLD: whole(5, 1, 1_000, {
+      role: "work",
+      unit: "failures",
+      description: "Consecutive failures of a target's origin that open its circuit breaker",
+    }),
+    CB_TIMEOUT_SEC: whole(30, 1, DAY_SEC, {
+      role: "work",
+      unit: "s",
+      description: "How long an open circuit breaker holds tasks back before it lets one probe through",
+    }),
+    LEASE_SEC: whole(30, 1, 3_600, {
+      role: "work",
+      unit: "s",
+      description: "How long a worker holds a task without renewing; a crash is noticed after this time",
+    }),
+    SHUTDOWN_GRACE_SEC: whole(25, 0, 3_600, {
+      role: "any",
+      unit: "s",
+      description: "Time for running deliveries and requests to finish after SIGTERM",
+    }),
+    MAX_PAYLOAD_BYTES: whole(1_048_576, 1, 104_857_600, {
+      role: "serve",
+      unit: "bytes",
+      description: "Largest task accepted",
+    }),
+    DEDUP_WINDOW_SEC: whole(3_600, 0, YEAR_SEC, {
+      role: "any",
+      unit: "s",
+      description: "How long a task's name or idempotency key stays taken after the task ended",
+    }),
+    RETENTION_SUCCEEDED_SEC: whole(3_600, 0, YEAR_SEC, {
+      role: "any",
+      unit: "s",
+      description: "How long a succeeded or cancelled task stays readable; 0 drops it at once",
+    }),
+    RETENTION_DEAD_SEC: whole(604_800, 0, YEAR_SEC, {
+      role: "any",
+      unit: "s",
+      description: "How long a dead task stays readable; 0 drops it at once",
+    }),
+    STORE_MAX_BYTES: whole(10_737_418_240, 0, Number.MAX_SAFE_INTEGER, {
+      role: "any",
+      unit: "bytes",
+      description:
+        "Size of the store past which finished tasks go early and new ones are refused; 0 for no bound",
+    }),
+  },
+  { additionalProperties: false },
+);
+
+/** The settings in force, under the names of the environment: one name a concept, from the docs to the code. */
+export type Config = Readonly<Static<typeof ConfigSchema>>;
+export type SettingName = keyof Config;
+
+export const SETTING_NAMES = Object.keys(ConfigSchema.properties) as readonly SettingName[];
+
+/** A setting as the documentation and the messages need it. */
+export interface Setting extends About {
+  readonly name: SettingName;
+  readonly schema: TSchema;
+  /** What is allowed, in words. */
+  readonly allowed: string;
+  /** The default, in words. */
+  readonly defaultText: string;
+  readonly secret: boolean;
+}
+
+/** Everything the schema says of one setting. */
+export function settingOf(name: SettingName): Setting {
+  const schema: TSchema & Partial<About> = ConfigSchema.properties[name];
+  return {
+    name,
+    schema,
+    description: schema.description ?? "",
+    role: schema.role ?? "any",
+    allowed: schema.allowed ?? allowedBy(schema),
+    defaultText: schema.defaultText ?? String(schema.default),
+    secret: schema.secret ?? false,
+    ...(schema.unit === undefined ? {} : { unit: schema.unit }),
+  };
+}
+
+/** The values a choice offers; empty where the schema is no choice. */
+export function choicesOf(schema: TSchema): readonly string[] {
+  const options: readonly TSchema[] = schema.anyOf ?? [];
+  return options.map((option) => String(option.const));
+}
+
+function allowedBy(schema: TSchema): string {
+  if (schema.type === "integer") {
+    return schema.maximum === Number.MAX_SAFE_INTEGER
+      ? `a whole number of at least ${schema.minimum}`
+      : `a whole number from ${schema.minimum} to ${schema.maximum}`;
+  }
+  if (schema.type === "boolean") return "true or false";
+  const choices = choicesOf(schema);
+  return choices.length > 0 ? `one of ${choices.join(", ")}` : "any text";
+}
+
+/** The role that a MODE stands for. */
+export function roleOf(mode: keyof typeof MODES): Role {
+  return MODES[mode];
+}
+
+/** The file, or `:memory:`, that a valid STORE_URL names. */
+export function sqlitePathOf(storeUrl: string): string {
+  return storeUrl.slice(SQLITE_PREFIX.length);
+}

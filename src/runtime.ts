@@ -1,0 +1,164 @@
+/** The one place that knows whether Bun or Deno runs us: serving HTTP, the system's clock, and which runtime it is. */
+
+import { hostInUrl, reachableHost } from "./core/address.ts";
+import type { CancelTimer, Clock } from "./core/clock.ts";
+import { messageOf, TaskRunnerError } from "./core/errors.ts";
+
+/** The part of Deno's API that is used here; its own types clash with Bun's. */
+interface DenoApi {
+  readonly version: { readonly deno: string };
+  serve(
+    options: { hostname: string; port: number; onListen: () => void },
+    handler: (request: Request) => Response | Promise<Response>,
+  ): {
+    readonly addr: { readonly port: number };
+    readonly finished: Promise<void>;
+    shutdown(): Promise<void>;
+  };
+}
+
+function denoApi(): DenoApi | undefined {
+  return (globalThis as { Deno?: DenoApi }).Deno;
+}
+
+/** The runtime's name and version, e.g. `bun 1.4.5`. */
+export function runtimeName(): string {
+  const deno = denoApi();
+  return deno === undefined ? `bun ${Bun.version}` : `deno ${deno.version.deno}`;
+}
+
+export interface ServeOptions {
+  readonly hostname: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly fetch: (request: Request) => Response | Promise<Response>;
+  /** How long a connection may stay silent, at most 255; Deno has no such setting and ignores it. */
+  readonly idleTimeoutSec: number;
+}
+
+export interface HttpServer {
+  /** The port that is really listened on. */
+  readonly port: number;
+  readonly hostname: string;
+  /** Where a client on this machine reaches it, without a slash at the end. */
+  readonly url: string;
+  /**
+   * Stops accepting, lets requests in flight finish for at most `graceMs`, then closes what is left.
+   * Never rejects.
+   */
+  stop(graceMs: number): Promise<void>;
+}
+
+/**
+ * Listens on HTTP. Throws a TaskRunnerError with one clear line when the address cannot be listened on.
+ */
+export function serveHttp(options: ServeOptions): HttpServer {
+  try {
+    const deno = denoApi();
+    return deno === undefined ? serveOnBun(options) : serveOnDeno(deno, options);
+  } catch (error) {
+    const code = (error as { code?: unknown }).code;
+    const why =
+      code === "EADDRINUSE"
+        ? "the port is in use"
+        : code === "EADDRNOTAVAIL"
+          ? "the address is not one of this machine"
+          : code === "EACCES"
+            ? "not permitted"
+            : messageOf(error);
+    throw new TaskRunnerError(
+      "internal_error",
+      `cannot listen on ${hostInUrl(options.hostname)}:${options.port}: ${why}`,
+      { cause: error },
+    );
+  }
+}
+
+function serveOnBun({ hostname, port, fetch, idleTimeoutSec }: ServeOptions): HttpServer {
+  const server = Bun.serve({
+    hostname,
+    port,
+    idleTimeout: idleTimeoutSec,
+    // The API bounds bodies itself, with an answer that says so; Bun's own would be a bare 413.
+    maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+    fetch: (request) => fetch(request),
+  });
+  return httpServer(hostname, server.port ?? port, {
+    drained: () => server.stop(),
+    close: () => server.stop(true),
+  });
+}
+
+function serveOnDeno(deno: DenoApi, { hostname, port, fetch }: ServeOptions): HttpServer {
+  // Deno 2.9 closes a server gently or by force, but fails when force follows: so what is still in flight
+  // then is answered, which ends the gentle close.
+  const giveUps = new Set<() => void>();
+  const answer = (request: Request): Promise<Response> =>
+    new Promise((resolve, reject) => {
+      const giveUp = () => resolve(new Response(null, { status: 503 }));
+      giveUps.add(giveUp);
+      new Promise<Response>((resolved) => resolved(fetch(request)))
+        .then(resolve, reject)
+        .finally(() => giveUps.delete(giveUp));
+    });
+  const server = deno.serve({ hostname, port, onListen: () => {} }, answer);
+  return httpServer(hostname, server.addr.port, {
+    drained: () => server.shutdown(),
+    close: async () => {
+      for (const giveUp of giveUps) giveUp();
+      await server.finished;
+    },
+  });
+}
+
+/** How a server is stopped: gently, which may take for ever, and at once. */
+interface Stoppable {
+  drained(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What closing by force may take at most; a connection that will not go is left to the end of the process. */
+const CLOSE_MS = 1_000;
+
+function httpServer(hostname: string, port: number, stoppable: Stoppable): HttpServer {
+  return {
+    hostname,
+    port,
+    url: `http://${hostInUrl(reachableHost(hostname))}:${port}`,
+    stop: async (graceMs) => {
+      if (await within(graceMs, stoppable.drained())) return;
+      await within(CLOSE_MS, stoppable.close());
+    },
+  };
+}
+
+/** Whether `work` ended, well or not, within the time. */
+function within(timeMs: number, work: Promise<void>): Promise<boolean> {
+  return new Promise((resolve) => {
+    const cancel = systemClock.after(timeMs, () => resolve(false));
+    const ended = () => {
+      cancel();
+      resolve(true);
+    };
+    work.then(ended, ended);
+  });
+}
+
+/** The longest time a timer takes; past it, `setTimeout` fires at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** The system's time and timers, for any length of wait. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  after: (delayMs, fire): CancelTimer => {
+    let leftMs = delayMs;
+    let timer: ReturnType<typeof setTimeout>;
+    const arm = () => {
+      const stepMs = Math.min(Math.max(leftMs, 0), LONGEST_TIMER_MS);
+      leftMs -= stepMs;
+      timer = setTimeout(() => (leftMs > 0 ? arm() : fire()), stepMs);
+    };
+    arm();
+    return () => clearTimeout(timer);
+  },
+};

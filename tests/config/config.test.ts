@@ -1,0 +1,325 @@
+/** Settings: where they come from, what is refused, what is pointed out, and that a secret is never shown. */
+
+import { afterAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import {
+  type Env,
+  loadConfig,
+  readEnvFile,
+  roleIn,
+  SETTING_NAMES,
+  settingOf,
+  shownValue,
+} from "../../src/config.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "task-runner-config-"));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+let files = 0;
+function fileWith(text: string): string {
+  const path = join(dir, `file-${files++}`);
+  writeFileSync(path, text);
+  return path;
+}
+
+function linesOf(env: Env): string[] {
+  return loadConfig(env).problems.map(({ line }) => line);
+}
+
+describe("defaults", () => {
+  test("an empty environment has every documented default and no problem", () => {
+    const { config, problems, warnings, sources } = loadConfig({});
+    expect(problems).toEqual([]);
+    expect(warnings).toEqual([]);
+    expect(config).toEqual({
+      PORT: 8080,
+      HOST: "0.0.0.0",
+      LOG_LEVEL: "info",
+      STORE_URL: `sqlite:${join("data", "task-runner.db")}`,
+      DATA_DIR: "./data",
+      WORKER_CONCURRENCY: 10,
+      TASK_TIMEOUT_SEC: 1800,
+      MAX_RETRY: 5,
+      CB_FAILURE_THRESHOLD: 5,
+      CB_TIMEOUT_SEC: 30,
+      LEASE_SEC: 30,
+      SHUTDOWN_GRACE_SEC: 25,
+      MAX_PAYLOAD_BYTES: 1_048_576,
+      DEDUP_WINDOW_SEC: 3_600,
+      RETENTION_SUCCEEDED_SEC: 3_600,
+      RETENTION_DEAD_SEC: 604_800,
+      STORE_MAX_BYTES: 10 * 1024 ** 3,
+    });
+    expect(new Set(Object.values(sources))).toEqual(new Set(["default"]));
+    expect(roleIn(config)).toBeNull();
+  });
+
+  test("a worker listens on 8082, the other roles on 8080", () => {
+    expect(loadConfig({ MODE: "worker" }).config.PORT).toBe(8082);
+    expect(loadConfig({ MODE: "api" }).config.PORT).toBe(8080);
+    expect(loadConfig({ MODE: "all" }).config.PORT).toBe(8080);
+    expect(loadConfig({ MODE: "worker", PORT: "0" }).config.PORT).toBe(0);
+  });
+
+  test("MODE names the role", () => {
+    const roles = ["api", "worker", "all"].map((MODE) => roleIn(loadConfig({ MODE }).config));
+    expect(roles).toEqual(["serve", "work", "all"]);
+  });
+
+  test("an empty or blank value is an unset one, for settings and for names that would refuse the start", () => {
+    const env = Object.fromEntries(SETTING_NAMES.map((name) => [name, ""]));
+    const loaded = loadConfig({ ...env, REDIS_SENTINEL_ADDR: "", REDIS_ADDR: "  ", ADMIN_API_KEY_FILE: "" });
+    expect(loaded).toEqual(loadConfig({}));
+  });
+
+  test("the settings cannot be changed once they are loaded", () => {
+    const { config, sources } = loadConfig({});
+    expect(Object.isFrozen(config)).toBe(true);
+    expect(Object.isFrozen(sources)).toBe(true);
+  });
+
+  test("ALLOW_PRIVATE_URLS tells unset from false", () => {
+    expect(loadConfig({}).config.ALLOW_PRIVATE_URLS).toBeUndefined();
+    expect(loadConfig({ ALLOW_PRIVATE_URLS: "false" }).config.ALLOW_PRIVATE_URLS).toBe(false);
+    expect(loadConfig({ ALLOW_PRIVATE_URLS: "TRUE" }).config.ALLOW_PRIVATE_URLS).toBe(true);
+  });
+
+  test("the embedded store lies in DATA_DIR unless STORE_URL says otherwise", () => {
+    expect(loadConfig({ DATA_DIR: "/var/lib/x" }).config.STORE_URL).toBe("sqlite:/var/lib/x/task-runner.db");
+    expect(loadConfig({ DATA_DIR: "/var/lib/x", STORE_URL: "sqlite::memory:" }).config.STORE_URL).toBe(
+      "sqlite::memory:",
+    );
+  });
+});
+
+describe("precedence", () => {
+  test("a flag comes before the environment, which comes before --env-file, which comes before the default", () => {
+    const path = fileWith("PORT=1\nHOST=from-file\nLEASE_SEC=7\n# a comment\nMAX_RETRY='2'\n");
+    const { config, sources } = loadConfig(
+      { PORT: "2", HOST: "from-env", LEASE_SEC: "" },
+      { flags: { PORT: { flag: "--port", text: "3" } }, envFile: readEnvFile(path) },
+    );
+    expect(config).toMatchObject({
+      PORT: 3,
+      HOST: "from-env",
+      LEASE_SEC: 7,
+      MAX_RETRY: 2,
+      CB_TIMEOUT_SEC: 30,
+    });
+    expect(sources).toMatchObject({
+      PORT: "--port",
+      HOST: "environment",
+      LEASE_SEC: `--env-file ${path}`,
+      CB_TIMEOUT_SEC: "default",
+    });
+  });
+
+  test("a flag with an empty value is wrong, not unset", () => {
+    const { problems } = loadConfig({}, { flags: { PORT: { flag: "--port", text: "" } } });
+    expect(problems.map(({ name }) => name)).toEqual(["PORT"]);
+  });
+});
+
+describe("wrong values", () => {
+  test("each is told with its value, what is allowed and the default", () => {
+    expect(linesOf({ WORKER_CONCURRENCY: "ten" })).toEqual([
+      'WORKER_CONCURRENCY="ten" is not allowed: a whole number from 1 to 1000; default 10',
+    ]);
+    expect(linesOf({ LOG_LEVEL: "loud" })).toEqual([
+      'LOG_LEVEL="loud" is not allowed: one of debug, info, warn, error; default info',
+    ]);
+  });
+
+  test.each([
+    ["PORT", ["-1", "65536", "80.5", "1e3", "0x50", "http"]],
+    ["WORKER_CONCURRENCY", ["0", "1001"]],
+    ["ALLOW_PRIVATE_URLS", ["maybe", "2"]],
+    ["MODE", ["server", "serve"]],
+    ["STORE_URL", ["redis://h:6379", "sqlite:", "sqlite://data/x.db", "data.db", "postgres://h/db"]],
+    ["STORE_MAX_BYTES", ["-1", "10GB"]],
+    ["HOST", ["http://h", "a b"]],
+  ])("%s refuses what it cannot be", (name, values) => {
+    for (const value of values) {
+      const problems = loadConfig({ [name]: value }).problems;
+      expect(problems.map((problem) => problem.name)).toEqual([name]);
+    }
+  });
+
+  test("of another store's URL only the scheme is shown, for the rest may hold a password", () => {
+    const [line] = linesOf({ STORE_URL: "redis://user:hunter2@host:6379/0?password=hunter2" });
+    expect(line).toContain('STORE_URL="redis:…"');
+    expect(line).toContain("sqlite:PATH or sqlite::memory:");
+    expect(line).not.toContain("hunter2");
+  });
+
+  test("a line stays one line and short, whatever the value", () => {
+    const [line = ""] = linesOf({ PORT: `1\n${"9".repeat(10_000)}` });
+    expect(line).not.toContain("\n");
+    expect(line.length).toBeLessThan(300);
+  });
+});
+
+describe("secrets", () => {
+  test("ADMIN_API_KEY_FILE gives the key, less one line break at its end", () => {
+    const path = fileWith("s3cret key\n");
+    const { config, sources, problems } = loadConfig({ ADMIN_API_KEY_FILE: path });
+    expect(problems).toEqual([]);
+    expect(config.ADMIN_API_KEY).toBe("s3cret key");
+    expect(sources.ADMIN_API_KEY).toBe(`file ${path}`);
+    expect(shownValue(config, "ADMIN_API_KEY")).toBe("(hidden)");
+  });
+
+  test("the key and its file together are an error that shows neither's content", () => {
+    const [line = "", ...more] = linesOf({
+      ADMIN_API_KEY: "hunter2",
+      ADMIN_API_KEY_FILE: fileWith("hunter3"),
+    });
+    expect(more).toEqual([]);
+    expect(line).toStartWith("ADMIN_API_KEY and ADMIN_API_KEY_FILE are both set");
+    expect(line).not.toContain("hunter");
+  });
+
+  test("a file that is not there and one that is empty are errors, never an open administration", () => {
+    expect(linesOf({ ADMIN_API_KEY_FILE: join(dir, "none") })[0]).toStartWith(
+      "ADMIN_API_KEY_FILE names a file",
+    );
+    expect(linesOf({ ADMIN_API_KEY_FILE: fileWith("\n") })).toHaveLength(1);
+  });
+
+  test("a key that no header can carry is refused without being shown", () => {
+    for (const key of ["hunter2\n", "hunt\u0000er2", " hunter2", "hünter2"]) {
+      const [line = ""] = linesOf({ ADMIN_API_KEY: key });
+      expect(line).toStartWith("ADMIN_API_KEY (value hidden)");
+      expect(line).not.toContain(key.trim());
+    }
+  });
+});
+
+describe("names", () => {
+  test.each([
+    ["WORKER_CONCURENCY", "WORKER_CONCURRENCY"],
+    ["REDIS_SENTINAL_ADDR", "REDIS_SENTINEL_ADDR"],
+    ["CB_TIMOUT_SEC", "CB_TIMEOUT_SEC"],
+    ["LAESE_SEC", "LEASE_SEC"],
+    ["ADMIN_APIKEY", "ADMIN_API_KEY"],
+    ["ADMIN_API_KEYFILE", "ADMIN_API_KEY_FILE"],
+    ["max_retry", "MAX_RETRY"],
+    ["TASK_RUNNER_PORT", "PORT"],
+  ])("%s is pointed out as a misspelt %s, without refusing the start", (misspelt, meant) => {
+    const { problems, warnings } = loadConfig({ [misspelt]: "secret-value" });
+    expect(problems).toEqual([]);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toContain(misspelt);
+    expect(warnings[0]).toContain(`did you mean ${meant}?`);
+    expect(warnings[0]).not.toContain("secret-value");
+  });
+
+  test("names of other programs are left alone", () => {
+    const env = {
+      PATH: "/bin",
+      HOME: "/root",
+      HOSTNAME: "h",
+      POST: "x",
+      CODE: "x",
+      DATABASE_URL: "x",
+      NODE_ENV: "x",
+    };
+    const kubernetes = { TASK_RUNNER_PORT: "tcp://10.0.0.1:8080", TASK_RUNNER_SERVICE_HOST: "10.0.0.1" };
+    expect(loadConfig({ ...env, ...kubernetes }).warnings).toEqual([]);
+  });
+
+  test("a name is found misspelt in an --env-file too", () => {
+    const envFile = readEnvFile(fileWith("WORKER_CONCURENCY=5\n"));
+    expect(loadConfig({}, { envFile }).warnings).toHaveLength(1);
+  });
+
+  test.each(["REDIS_SENTINEL_ADDR", "REDIS_SENTINEL_ADDRS", "REDIS_ADDR"])("%s refuses the start", (name) => {
+    const { problems } = loadConfig({ [name]: "redis.internal:6379" });
+    expect(problems.map((problem) => problem.name)).toEqual([name]);
+    expect(problems[0]?.line).toContain("STORE_URL");
+  });
+
+  test("an address of another store is only pointed out where STORE_URL says where tasks are kept", () => {
+    const { problems, warnings } = loadConfig({ REDIS_ADDR: "h:6379", STORE_URL: "sqlite::memory:" });
+    expect(problems).toEqual([]);
+    expect(warnings).toEqual(["REDIS_ADDR has no effect: STORE_URL says where tasks are kept"]);
+  });
+
+  test("a name of a later version is pointed out once, and what goes with an address that is not there is not", () => {
+    const { problems, warnings } = loadConfig({
+      OTEL_EXPORTER_OTLP_ENDPOINT: "tracing:4318",
+      REDIS_MASTER_NAME: "mymaster",
+      REDIS_PASSWORD: "hunter2",
+      REDIS_SENTINEL_PASSWORD: "hunter2",
+      REDIS_CONNECT_RETRIES: "30",
+      REDIS_RETRY_INTERVAL_SEC: "2",
+    });
+    expect(problems).toEqual([]);
+    expect(warnings).toEqual(["OTEL_EXPORTER_OTLP_ENDPOINT has no effect in this version"]);
+  });
+});
+
+describe("the published template's environment", () => {
+  const common = {
+    LOG_LEVEL: "info",
+    REDIS_MASTER_NAME: "mymaster",
+    REDIS_PASSWORD: "p",
+    REDIS_SENTINEL_PASSWORD: "p",
+  };
+  const connect = { REDIS_CONNECT_RETRIES: "30", REDIS_RETRY_INTERVAL_SEC: "2" };
+
+  test("of the API works without its Redis address", () => {
+    const { config, problems, warnings } = loadConfig({
+      ...common,
+      ...connect,
+      MODE: "api",
+      PORT: "8080",
+      ADMIN_API_KEY: "k",
+      OTEL_EXPORTER_OTLP_ENDPOINT: "",
+    });
+    expect(problems).toEqual([]);
+    expect(warnings).toEqual([]);
+    expect(config).toMatchObject({ MODE: "api", PORT: 8080, ADMIN_API_KEY: "k" });
+  });
+
+  test("of the worker works without its Redis address", () => {
+    const { config, problems, warnings } = loadConfig({
+      ...common,
+      ...connect,
+      MODE: "worker",
+      PORT: "8082",
+      WORKER_CONCURRENCY: "10",
+      TASK_TIMEOUT_SEC: "1800",
+      MAX_RETRY: "5",
+      ALLOW_PRIVATE_URLS: "false",
+      CB_FAILURE_THRESHOLD: "5",
+      CB_TIMEOUT_SEC: "30",
+    });
+    expect(problems).toEqual([]);
+    expect(warnings).toEqual([]);
+    expect(config).toMatchObject({ MODE: "worker", PORT: 8082, ALLOW_PRIVATE_URLS: false });
+  });
+});
+
+test("any combination of wrong values is told in full, each name once and in order, and no secret with it", () => {
+  const secret = "Tr0ub4dor";
+  // DATA_DIR takes any text, so nothing is wrong for it.
+  const refusable = SETTING_NAMES.filter((name) => name !== "DATA_DIR");
+  fc.assert(
+    fc.property(fc.subarray(refusable), fc.string(), (wrong, noise) => {
+      // A NUL is part of no setting; what stands around it must not matter.
+      const env = Object.fromEntries(
+        wrong.map((name) => [name, settingOf(name).secret ? `${secret}\u0000${noise}` : `\u0000${noise}`]),
+      );
+      env.REDIS_PASSWORD = secret;
+      const { problems, warnings, config } = loadConfig(env);
+      expect(problems.map(({ name }) => name)).toEqual(wrong);
+      for (const { line } of problems) expect(line).not.toContain("\n");
+      expect(JSON.stringify({ problems, warnings, config })).not.toContain(secret);
+    }),
+    { numRuns: 200 },
+  );
+});
