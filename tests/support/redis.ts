@@ -1,5 +1,6 @@
 /** Real Redis and Sentinel processes for tests, on loopback ports of their own, with the faults that happen to them. */
 
+export { type Balancer, startBalancer } from "./redis/balancer.ts";
 export {
   type SentinelCluster,
   type SentinelClusterOptions,

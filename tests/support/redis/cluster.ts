@@ -15,7 +15,18 @@ const READY_MS = 15_000;
  * Sentinels look at their servers every second or half instead of every ten, and wait two seconds instead of
  * eight before they make a replica of a primary that came back. What they decide, and how, stays the same.
  */
-const BRISK = ["SENTINEL", "DEBUG", "info-period", 1_000, "publish-period", 500, "ping-period", 250] as const;
+const BRISK = [
+  "SENTINEL",
+  "DEBUG",
+  "info-period",
+  1_000,
+  "publish-period",
+  500,
+  "ping-period",
+  250,
+  "tilt-period",
+  1_000,
+] as const;
 
 export interface SentinelClusterOptions {
   /** 2 unless told. */
@@ -74,7 +85,9 @@ async function startOnce(options: SentinelClusterOptions): Promise<SentinelClust
   const ports = await freePorts(nodeCount + sentinelCount);
   const nodePorts = ports.slice(0, nodeCount);
   const sentinelPorts = ports.slice(nodeCount);
-  const nodes = await Promise.all(nodePorts.map((port) => prepareNode(root, options, port, nodePorts[0] ?? 0)));
+  const nodes = await Promise.all(
+    nodePorts.map((port) => prepareNode(root, options, port, nodePorts[0] ?? 0)),
+  );
   const sentinels = await Promise.all(
     sentinelPorts.map((port) => prepareSentinel(root, options, port, nodePorts, sentinelPorts)),
   );
@@ -136,7 +149,11 @@ async function prepareSentinel(
     ...(sentinelPassword === undefined ? [] : [`requirepass "${sentinelPassword}"`]),
     ...(announceHost === undefined
       ? []
-      : ["sentinel resolve-hostnames yes", "sentinel announce-hostnames yes", `sentinel announce-ip ${announceHost}`]),
+      : [
+          "sentinel resolve-hostnames yes",
+          "sentinel announce-hostnames yes",
+          `sentinel announce-ip ${announceHost}`,
+        ]),
     `sentinel myid ${sentinelId(port)}`,
     `sentinel monitor ${name} ${host} ${primaryPort} ${quorum}`,
     ...(password === undefined ? [] : [`sentinel auth-pass ${name} "${password}"`]),

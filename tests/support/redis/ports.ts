@@ -16,7 +16,8 @@ export async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = [];
   try {
     for (let tries = 0; ports.length < count; tries++) {
-      if (tries > MAX_TRIES + count) throw new Error(`no ${count} free ports between ${LOWEST} and ${HIGHEST}`);
+      if (tries > MAX_TRIES + count)
+        throw new Error(`no ${count} free ports between ${LOWEST} and ${HIGHEST}`);
       const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST));
       const server = await listen(port);
       if (server === null) continue;

@@ -109,7 +109,9 @@ export class RedisProcess {
   async freeze(): Promise<void> {
     const pid = this.pid;
     process.kill(pid, "SIGSTOP");
-    await until(`process ${pid} stands still`, FREEZE_MS, async () => /\) T/.test(await readFile(`/proc/${pid}/stat`, "utf8")));
+    await until(`process ${pid} stands still`, FREEZE_MS, async () =>
+      /\) T/.test(await readFile(`/proc/${pid}/stat`, "utf8")),
+    );
   }
 
   /** SIGCONT. */

@@ -64,7 +64,14 @@ async function startOnce(options: StartRedisOptions): Promise<StandaloneRedis> {
     throw error;
   }
   const login = password === null ? "" : `:${encodeURIComponent(password)}@`;
-  return { process: redis, host: redis.host, port, password, url: `redis://${login}${redis.address}/0`, stop };
+  return {
+    process: redis,
+    host: redis.host,
+    port,
+    password,
+    url: `redis://${login}${redis.address}/0`,
+    stop,
+  };
 }
 
 /** Writes `redis.conf` into the directory, which it makes. */

@@ -1,0 +1,269 @@
+/** A connection to the primary for commands, which cannot hang and cannot die: while it is away, calls fail at once. */
+
+import { ConstantBackoff, handleWhen, retry } from "cockatiel";
+import type { Clock } from "../../core/clock.ts";
+import { messageOf, TaskRunnerError } from "../../core/errors.ts";
+import { endpointText, type HostPort, type RedisEndpoint } from "./address.ts";
+import { errorOfReply, isReply, RedisUnavailableError, replyCode } from "./command-error.ts";
+import { LinkKeeper } from "./keeper.ts";
+import { type Duty, Link, LinkError } from "./link.ts";
+import type { ConnectionLogger } from "./logger.ts";
+import { fixedPrimary, type PrimaryLocator } from "./primary.ts";
+import type { Script } from "./script.ts";
+import { SentinelWatch } from "./sentinel.ts";
+import { type MessageListener, Subscriber } from "./subscriber.ts";
+
+export {
+  parseAddress,
+  parseAddresses,
+  parseRedisUrl,
+  type RedisEndpoint,
+  type SentinelEndpoint,
+  type StandaloneEndpoint,
+} from "./address.ts";
+export { RedisReplyError, RedisUnavailableError } from "./command-error.ts";
+export { defineScript, type Script } from "./script.ts";
+
+export type CommandArgument = string | number | Buffer;
+
+export interface RedisConnectionOptions {
+  readonly logger: ConnectionLogger;
+  readonly clock: Clock;
+  /** Tries at the start, at least one. */
+  readonly connectRetries: number;
+  readonly retryIntervalMs: number;
+  /**
+   * A command unanswered for this long (and a quarter of a second) fails, with everything else in flight, and
+   * the connection is made anew.
+   */
+  readonly commandTimeoutMs: number;
+  /** What it is for; CLIENT LIST and the log show it. No spaces. */
+  readonly role: string;
+  /** Ends the tries at the start. */
+  readonly signal?: AbortSignal;
+}
+
+/** How many replicas are to have a call's writes, and how long to wait for them. */
+export interface WaitFor {
+  readonly replicas: number;
+  /** Less than the connection's commandTimeoutMs. */
+  readonly timeoutMs: number;
+}
+
+export interface CallResult {
+  /** Strings, whole numbers, nulls and lists of them. */
+  readonly reply: unknown;
+  /** Replicas that have all that was written up to this call; 0 when it was not waited for. */
+  readonly acked: number;
+}
+
+export interface ConnectionState {
+  readonly connected: boolean;
+  /** Why not; null when connected. */
+  readonly reason: string | null;
+}
+
+export class RedisConnection {
+  readonly #endpoint: RedisEndpoint;
+  readonly #options: RedisConnectionOptions;
+  readonly #locator: PrimaryLocator;
+  readonly #keeper: LinkKeeper;
+  readonly #reconnectListeners = new Set<() => void>();
+  #subscriber: Subscriber | null = null;
+  #closed = false;
+
+  /**
+   * Connects, trying `connectRetries` times with one log line for each that fails. Rejects with a
+   * TaskRunnerError (`store_unavailable`) of one line at the end, or at once when the login is refused. From
+   * then on it reconnects by itself for as long as it is open.
+   */
+  static async open(endpoint: RedisEndpoint, options: RedisConnectionOptions): Promise<RedisConnection> {
+    const connection = new RedisConnection(endpoint, options);
+    try {
+      await connection.#start();
+      return connection;
+    } catch (thrown) {
+      await connection.close();
+      throw new TaskRunnerError(
+        "store_unavailable",
+        `cannot connect to ${endpointText(endpoint)}: ${messageOf(thrown)}`,
+      );
+    }
+  }
+
+  private constructor(endpoint: RedisEndpoint, options: RedisConnectionOptions) {
+    this.#endpoint = endpoint;
+    this.#options = options;
+    const { clock, logger, role } = options;
+    this.#locator =
+      endpoint.kind === "sentinel"
+        ? new SentinelWatch({ endpoint, clock, logger, name: this.#clientName() })
+        : fixedPrimary(endpoint);
+    this.#keeper = new LinkKeeper({
+      locator: this.#locator,
+      open: (address, signal) => this.#dial(address, "primary", signal),
+      onUp: (again) => {
+        if (again) for (const listener of [...this.#reconnectListeners]) listener();
+      },
+      clock,
+      tell: (level, facts, message) => logger[level]({ connection: role, ...facts }, message),
+    });
+  }
+
+  /**
+   * Runs a script, by its digest where the server knows it. With `wait`, a WAIT goes right behind it in the
+   * same write, so that `acked` is about this very call; it also covers what others wrote before, which is
+   * what a repeated call that finds its work done needs. WAIT holds up everything behind it on this
+   * connection for as long as replicas do not answer.
+   *
+   * Rejects with RedisUnavailableError (`store_unavailable`: `mayHaveRun` tells whether the answer was lost),
+   * TaskRunnerError (`store_full`), or RedisReplyError for any other answer, as from `redis.error_reply`.
+   */
+  async call(
+    script: Script,
+    keys: readonly string[],
+    args: readonly CommandArgument[],
+    wait?: WaitFor,
+  ): Promise<CallResult> {
+    if (wait !== undefined && wait.timeoutMs >= this.#options.commandTimeoutMs) {
+      throw new RangeError("a WAIT must end before the command's timeout");
+    }
+    const link = this.#usable();
+    const rest = [keys.length, ...keys, ...args];
+    try {
+      if (link.learnScript(script.sha1)) return await run(link, "eval", [script.lua, ...rest], wait);
+      return await run(link, "evalsha", [script.sha1, ...rest], wait);
+    } catch (thrown) {
+      if (!isReply(thrown) || replyCode(thrown) !== "NOSCRIPT") throw this.#errorOf(thrown, link);
+    }
+    try {
+      return await run(link, "eval", [script.lua, ...rest], wait);
+    } catch (thrown) {
+      throw this.#errorOf(thrown, link);
+    }
+  }
+
+  /** One command that does not block, e.g. `command("HGETALL", key)`; rejects as `call` does. */
+  async command(name: string, ...args: CommandArgument[]): Promise<unknown> {
+    const link = this.#usable();
+    try {
+      return await link.send(name.toLowerCase(), args);
+    } catch (thrown) {
+      throw this.#errorOf(thrown, link);
+    }
+  }
+
+  /**
+   * Listens to a channel, on a connection that all subscriptions share, until the returned function is called.
+   * Messages are hints and can be lost; `listener` is called with null whenever that may have happened: each
+   * time the subscription starts, the first time too.
+   */
+  subscribe(channel: string, listener: MessageListener): () => void {
+    if (this.#closed) return () => {};
+    const { clock, logger } = this.#options;
+    this.#subscriber ??= new Subscriber({
+      locator: this.#locator,
+      open: (address, signal) => this.#dial(address, "server", signal),
+      clock,
+      logger,
+    });
+    return this.#subscriber.add(channel, listener);
+  }
+
+  /** Calls `listener` each time the connection is back, until the returned function is called. */
+  onReconnect(listener: () => void): () => void {
+    this.#reconnectListeners.add(listener);
+    return () => this.#reconnectListeners.delete(listener);
+  }
+
+  state(): ConnectionState {
+    return this.#keeper.link === null
+      ? { connected: false, reason: this.#keeper.reason }
+      : { connected: true, reason: null };
+  }
+
+  /** Lets what is in flight end, which the command's timeout bounds, and lets go. Later calls fail. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#subscriber?.close();
+    await this.#keeper.link?.idle();
+    await this.#keeper.stop("closed");
+    this.#locator.close();
+  }
+
+  async #start(): Promise<void> {
+    const { connectRetries, retryIntervalMs, logger, signal, role } = this.#options;
+    const tries = Math.max(connectRetries, 1);
+    const policy = retry(
+      handleWhen((thrown) => !(thrown instanceof LinkError && thrown.final)),
+      { maxAttempts: tries - 1, backoff: new ConstantBackoff(retryIntervalMs) },
+    );
+    await policy.execute(async ({ attempt }) => {
+      signal?.throwIfAborted();
+      try {
+        await this.#keeper.connect();
+      } catch (thrown) {
+        const facts = { connection: role, try: attempt + 1, of: tries, reason: messageOf(thrown) };
+        logger.warn(facts, "cannot connect to Redis");
+        throw thrown;
+      }
+    }, signal);
+    this.#keeper.keep();
+    this.#locator.announce();
+  }
+
+  #dial(address: HostPort, duty: Duty, signal: AbortSignal): Promise<Link> {
+    const { username, password, db, tls } = this.#endpoint;
+    const { clock, commandTimeoutMs } = this.#options;
+    const login = {
+      ...(username === undefined ? {} : { username }),
+      ...(password === undefined ? {} : { password }),
+    };
+    return Link.open(
+      {
+        target: { ...address, ...login, db, tls },
+        duty,
+        name: this.#clientName(),
+        clock,
+        openTimeoutMs: commandTimeoutMs,
+        commandTimeoutMs,
+      },
+      signal,
+    );
+  }
+
+  #clientName(): string {
+    return `task-runner:${this.#options.role}`;
+  }
+
+  #usable(): Link {
+    if (this.#closed) throw new RedisUnavailableError("the connection to Redis is closed", false);
+    const { link } = this.#keeper;
+    if (link === null)
+      throw new RedisUnavailableError(`no connection to Redis: ${this.#keeper.reason}`, false);
+    return link;
+  }
+
+  #errorOf(thrown: unknown, link: Link): Error {
+    if (isReply(thrown)) return errorOfReply(thrown);
+    return new RedisUnavailableError(
+      `the connection to Redis was lost: ${link.endReason ?? messageOf(thrown)}`,
+      true,
+    );
+  }
+}
+
+async function run(
+  link: Link,
+  name: "eval" | "evalsha",
+  args: readonly CommandArgument[],
+  wait: WaitFor | undefined,
+): Promise<CallResult> {
+  if (wait === undefined) return { reply: await link.send(name, args), acked: 0 };
+  const [reply, acked] = await Promise.all([
+    link.send(name, args),
+    link.send("wait", [wait.replicas, wait.timeoutMs]),
+  ]);
+  return { reply, acked: Number(acked) };
+}

@@ -1,0 +1,83 @@
+-- What a person may do to one task.
+-- ARGV[1] skew, ARGV[2] channel, ARGV[3] milliseconds that a name stays taken, ARGV[4] retention of a cancelled task,
+--   ARGV[5] id, ARGV[6] cancel | move | run | replay, for move: ARGV[7] time in milliseconds or empty, ARGV[8] rank or empty.
+-- Returns { "changed", row }, { "conflict", state that forbids it } or { "missing" }.
+local window, id, what = tonumber(ARGV[3]), ARGV[5], ARGV[6]
+local task = load(id)
+if not task then return { 'missing' } end
+local fixed = task.fixed or redis.call('HGET', K.tasks, id)
+local hint = 'work'
+
+local function move(at)
+  local waits = task.state == 's' or task.state == 't'
+  if waits then stop_waiting(task) end
+  task.due = math.max(at, now)
+  if task.due > now then
+    if task.state == 't' then
+      -- A retry keeps its place at the head of its ordering key.
+      wait_until_due(id, task.due)
+    else
+      if task.ordering then
+        local o = ordering_of(task.ordering)
+        yield_key(task, o)
+        save_ordering(task.ordering, o)
+      end
+      become(task, 's')
+      wait_until_due(id, task.due)
+    end
+  elseif waits then
+    become(task, arrive(task))
+  end
+end
+
+if what == 'cancel' then
+  if not WAITING[task.state] and task.state ~= 'u' then return { 'conflict', task.state } end
+  local running = task.state == 'u'
+  if task.state == 's' or task.state == 't' then stop_waiting(task) end
+  become(task, 'c')
+  task.finished, task.reason = now, 'cancelled on request'
+  release_names(task, window)
+  if running then
+    -- The request is still on its way: the lease, with it the slot and the ordering key, stays until its worker
+    -- has broken it off, or has died.
+    save(task)
+    hint = 'leases'
+  else
+    leave_key(task)
+    retire(task, task.retention or tonumber(ARGV[4]))
+  end
+elseif what == 'replay' then
+  if task.lease then return { 'conflict', 'u' } end
+  if not FINAL[task.state] then return { 'conflict', task.state } end
+  task.attempts, task.crashes, task.releases = 0, 0, 0
+  task.first, task.finished, task.expires, task.reason = false, false, false, false
+  task.due = now
+  redis.call('ZREM', K.expiry, id)
+  if task.ordering then join_key(task.ordering) end
+  become(task, arrive(task))
+  if task.scopes then
+    for scope in task.scopes:gmatch('[^ ]+') do
+      local holder = name_holder(scope)
+      if not holder or holder == id then take_names(scope, id) end
+    end
+  end
+  save(task)
+else
+  if not WAITING[task.state] then return { 'conflict', task.state } end
+  if what == 'run' then
+    if task.state == 's' or task.state == 't' then move(now) end
+  else
+    if ARGV[8] ~= '' and tonumber(ARGV[8]) ~= lane_rank(task.lane) then
+      local lane = lane_number(ARGV[8] .. lane_name(task.lane):sub(2))
+      count(task.lane, task.state, nil)
+      count(lane, nil, task.state)
+      task.lane = lane
+      if task.state == 'r' then push_back(queue(lane), id) end
+    end
+    if ARGV[7] ~= '' then move(tonumber(ARGV[7])) end
+  end
+  save(task)
+end
+commit()
+redis.call('PUBLISH', channel, hint)
+return { 'changed', row(task, fixed) }

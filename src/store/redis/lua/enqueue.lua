@@ -1,0 +1,74 @@
+-- Accepts tasks: all of them in one step.
+-- ARGV[1] skew, ARGV[2] channel, then for each task three: its id; its head
+--   "rank/queue/client,scheduled,retention,ordering key,scopes" (scheduled in base 36, the last four may be empty);
+--   what it is.
+-- Returns the time, then for each task "r" (ready), "s" (scheduled), or the id of the task that has its name.
+-- A task whose id is there already was accepted by an earlier sending of the same call: it is told again.
+promote(100)
+
+local heads = {}
+local function head_of(text)
+  local head = heads[text]
+  if not head then
+    local lane, scheduled, retention, ordering, scopes = text:match('^([^,]*),([^,]*),([^,]*),([^,]*),([^,]*)$')
+    head = { lane = lane_number(lane), ordering = ordering ~= '' and ordering, scopes = scopes ~= '' and scopes }
+    head.due = scheduled ~= '' and math.max(tonumber(scheduled, 36), now) or now
+    local rest = ''
+    if scheduled ~= '' or retention ~= '' or ordering ~= '' or scopes ~= '' then
+      rest = ',' .. scheduled .. ',' .. retention .. ',' .. ordering .. ',' .. scopes
+    end
+    head.fixed = head.lane .. ',' .. to36(now) .. rest .. '\n'
+    heads[text] = head
+  end
+  return head
+end
+
+local soonest = next_in()
+local sooner = false
+local accepted = {}
+local reply = { tostring(now) }
+for at = 3, #ARGV, 3 do
+  local id, head, what = ARGV[at], head_of(ARGV[at + 1]), ARGV[at + 2]
+  local holder = head.scopes and name_holder(head.scopes)
+  if holder and holder ~= id then
+    reply[#reply + 1] = holder
+  elseif redis.call('HEXISTS', K.tasks, id) == 1 then
+    reply[#reply + 1] = head.due > now and 's' or 'r'
+  else
+    local state
+    if head.scopes then take_names(head.scopes, id) end
+    if head.ordering then join_key(head.ordering) end
+    if head.due > now then
+      state = 's'
+      wait_until_due(id, head.due)
+      if soonest < 0 or head.due - now < soonest then sooner = true end
+    else
+      state = arrive({ id = id, lane = head.lane, ordering = head.ordering })
+      sooner = true
+    end
+    redis.call('HSET', K.tasks, id, state .. head.fixed .. what)
+    count(head.lane, nil, state)
+    accepted[#accepted + 1] = id
+    reply[#reply + 1] = state == 's' and 's' or 'r'
+  end
+end
+
+-- The order of acceptance, for listings: 64 ids to a field.
+if #accepted > 0 then
+  local last = redis.call('HINCRBY', K.meta, 'accepted', #accepted)
+  local first = last - #accepted
+  local at = 1
+  while at <= #accepted do
+    local place = first + at - 1
+    local segment = math.floor(place / SEGMENT)
+    local upto = math.min(#accepted, at + SEGMENT - 1 - place % SEGMENT)
+    local old = place % SEGMENT > 0 and redis.call('HGET', K.log, segment) or ''
+    -- A segment that a sweep has removed keeps its places, so that the number of a place never changes.
+    old = (old or '') .. string.rep('-', (place % SEGMENT) * ID - #(old or ''))
+    redis.call('HSET', K.log, segment, old .. table.concat(accepted, '', at, upto))
+    at = upto + 1
+  end
+end
+commit()
+if sooner then redis.call('PUBLISH', channel, 'work') end
+return reply

@@ -1,0 +1,465 @@
+-- What every command shares: the names of the keys, the time, packed queues, lanes, counters, and the two
+-- halves of a task. Put in front of each command; a command ends with `commit()`.
+--
+-- All ids are 26 bytes. A packed queue keeps them 64 to a field, so that an id in a queue costs 26 bytes.
+
+local K = {
+  tasks = KEYS[1],       -- hash: id -> fixed part: head .. "\n" .. what the task is
+  state = KEYS[2],       -- hash: id -> changing part (MessagePack); absent while a task is as it was accepted
+  queues = KEYS[3],      -- hash: packed queues: "m" .. name -> its ends, name .. ":" .. n -> ids
+  lanes = KEYS[4],       -- hash: lane's name -> number, "i" .. number -> name
+  rings = { [0] = KEYS[5], KEYS[6], KEYS[7], KEYS[8] }, -- lists: numbers of the lanes with something to claim, by rank
+  due = KEYS[9],         -- sorted set: id by due time, of what falls due soon
+  later = KEYS[10],      -- sorted set: spans of time that have a packed queue, by the first due time in them
+  leases = KEYS[11],     -- sorted set: id by the end of its lease
+  expiry = KEYS[12],     -- sorted set: id by the end of its retention
+  names = KEYS[13],      -- hash: scope -> id, or id .. " " .. until
+  names_until = KEYS[14], -- sorted set: scope by the time it is free again
+  orderings = KEYS[15],  -- hash: ordering key -> holder and number of unfinished tasks
+  counts = KEYS[16],     -- hash: lane .. state -> number of tasks
+  log = KEYS[17],        -- hash: number -> 64 ids in order of acceptance
+  meta = KEYS[18],       -- hash: version and counters
+  claims = KEYS[19],     -- hash: worker -> its latest exchange, to answer a repeated one alike
+  workers = KEYS[20],    -- hash: worker -> what it announced, and when
+}
+
+local ID = 26
+local SEGMENT = 64
+-- Tasks due within two spans stand in the sorted set, the others in the packed queue of their span.
+local SPAN_MS = 10000
+
+local skew = tonumber(ARGV[1])
+local channel = ARGV[2]
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + skew
+
+-- Times are kept as text in base 36: 8 characters instead of 13.
+local DIGITS = '0123456789abcdefghijklmnopqrstuvwxyz'
+local function to36(n)
+  local text = ''
+  repeat
+    local digit = n % 36
+    text = DIGITS:sub(digit + 1, digit + 1) .. text
+    n = (n - digit) / 36
+  until n == 0
+  return text
+end
+
+-- Packed queues ------------------------------------------------------------------------------------------
+
+local open_queues = {}
+
+local function queue(name)
+  local q = open_queues[name]
+  if q then return q end
+  local raw = redis.call('HGET', K.queues, 'm' .. name)
+  if raw then
+    local m = cmsgpack.unpack(raw)
+    q = { name = name, head = m[1], offset = m[2], tail = m[3], length = m[4], ringed = m[5], live = m[6], added = {} }
+  else
+    q = { name = name, head = 0, offset = 0, tail = 0, length = 0, ringed = false, live = 0, added = {} }
+  end
+  open_queues[name] = q
+  return q
+end
+
+local function push_back(q, id)
+  q.added[#q.added + 1] = id
+  q.length = q.length + 1
+  q.dirty = true
+end
+
+-- Writes what was pushed: the last segment is filled up, then new ones begin.
+local function write_added(q)
+  local added = q.added
+  if #added == 0 then return end
+  local at = 1
+  while at <= #added do
+    local field = q.name .. ':' .. q.tail
+    local old = redis.call('HGET', K.queues, field) or ''
+    local room = SEGMENT - #old / ID
+    if room <= 0 then
+      q.tail = q.tail + 1
+    else
+      local last = math.min(at + room - 1, #added)
+      redis.call('HSET', K.queues, field, old .. table.concat(added, '', at, last))
+      at = last + 1
+    end
+  end
+  q.added = {}
+  q.head_ids = nil
+end
+
+local function push_front(q, id)
+  write_added(q)
+  q.head_ids = nil
+  q.length = q.length + 1
+  q.dirty = true
+  if q.offset > 0 then
+    local field = q.name .. ':' .. q.head
+    local ids = redis.call('HGET', K.queues, field)
+    q.offset = q.offset - 1
+    redis.call('HSET', K.queues, field, ids:sub(1, q.offset * ID) .. id .. ids:sub((q.offset + 1) * ID + 1))
+  else
+    q.head = q.head - 1
+    redis.call('HSET', K.queues, q.name .. ':' .. q.head, id)
+  end
+end
+
+-- The next id, or nil.
+local function pop_front(q)
+  if q.length == 0 then return nil end
+  if #q.added > 0 then write_added(q) end
+  while true do
+    if not q.head_ids then q.head_ids = redis.call('HGET', K.queues, q.name .. ':' .. q.head) or '' end
+    if q.offset * ID < #q.head_ids then break end
+    redis.call('HDEL', K.queues, q.name .. ':' .. q.head)
+    if q.head >= q.tail then
+      -- The length promised more than there is; nothing is left, whatever it says.
+      q.length, q.offset, q.head_ids, q.dirty = 0, 0, nil, true
+      return nil
+    end
+    q.head, q.offset, q.head_ids = q.head + 1, 0, nil
+  end
+  local id = q.head_ids:sub(q.offset * ID + 1, (q.offset + 1) * ID)
+  q.offset = q.offset + 1
+  q.length = q.length - 1
+  q.dirty = true
+  if q.length == 0 then
+    redis.call('HDEL', K.queues, q.name .. ':' .. q.head)
+    q.head, q.offset, q.tail, q.head_ids = q.tail + 1, 0, q.tail + 1, nil
+  end
+  return id
+end
+
+-- Forgets all that is in it.
+local function clear(q)
+  for segment = q.head, q.tail do redis.call('HDEL', K.queues, q.name .. ':' .. segment) end
+  q.head, q.tail, q.offset, q.length, q.live = q.tail + 1, q.tail + 1, 0, 0, 0
+  q.added, q.head_ids, q.dirty = {}, nil, true
+end
+
+-- Lanes --------------------------------------------------------------------------------------------------
+
+local lane_numbers, lane_names = {}, {}
+
+-- The number of the lane "rank/queue/client", made when there is none.
+local function lane_number(name)
+  local number = lane_numbers[name]
+  if number then return number end
+  number = redis.call('HGET', K.lanes, name)
+  if not number then
+    number = tostring(redis.call('HINCRBY', K.meta, 'lanes', 1))
+    redis.call('HSET', K.lanes, name, number, 'i' .. number, name)
+  end
+  lane_numbers[name], lane_names[number] = number, name
+  return number
+end
+
+local function lane_name(number)
+  local name = lane_names[number]
+  if not name then
+    name = redis.call('HGET', K.lanes, 'i' .. number)
+    lane_names[number] = name
+  end
+  return name
+end
+
+local function lane_rank(number)
+  return tonumber(lane_name(number):sub(1, 1))
+end
+
+-- Counters -----------------------------------------------------------------------------------------------
+
+local counted = {}
+
+-- Counts a task of a lane out of one state and into another; nil stands for not existing.
+local function count(lane, from, to)
+  if from then
+    local field = from .. lane
+    counted[field] = (counted[field] or 0) - 1
+  end
+  if to then
+    local field = to .. lane
+    counted[field] = (counted[field] or 0) + 1
+  end
+end
+
+-- Tasks --------------------------------------------------------------------------------------------------
+-- States: s scheduled, r ready, h held by its ordering key (shown as ready), u running, t retrying,
+-- k succeeded, d dead, c cancelled.
+
+local WAITING = { s = true, r = true, h = true, t = true }
+local FINAL = { k = true, d = true, c = true }
+
+-- The head of a fixed part: state and lane, created, scheduled, retention, ordering key, scopes; the last four
+-- may be missing or empty.
+local function parse_head(id, fixed)
+  local head = fixed:sub(1, fixed:find('\n', 1, true) - 1)
+  local state, lane, created, rest = head:match('^(%a)(%d+),(%w+)(.*)$')
+  local task = {
+    id = id, state = state, lane = lane, created = tonumber(created, 36), attempts = 0, crashes = 0, releases = 0,
+    fence = 0, lease = false, worker = false, first = false, finished = false, expires = false, reason = false,
+    logged = 0, log = '', retention = false, ordering = false, scopes = false,
+  }
+  task.scheduled, task.due = task.created, task.created
+  if rest ~= '' then
+    local scheduled, retention, ordering, scopes = rest:match('^,([^,]*),([^,]*),([^,]*),([^,]*)$')
+    if scheduled ~= '' then
+      task.scheduled = tonumber(scheduled, 36)
+      task.due = math.max(task.scheduled, task.created)
+    end
+    if retention ~= '' then task.retention = tonumber(retention) end
+    if ordering ~= '' then task.ordering = ordering end
+    if scopes ~= '' then task.scopes = scopes end
+  end
+  return task
+end
+
+-- A task with its changing part; its fixed part too where that had to be read. nil when there is none.
+local function load(id)
+  local packed = redis.call('HGET', K.state, id)
+  if packed then
+    local a = cmsgpack.unpack(packed)
+    return {
+      id = id, state = a[1], lane = a[2], created = a[3], scheduled = a[4], due = a[5], retention = a[6],
+      ordering = a[7], scopes = a[8], attempts = a[9], crashes = a[10], releases = a[11], fence = a[12],
+      lease = a[13], worker = a[14], first = a[15], finished = a[16], expires = a[17], reason = a[18],
+      logged = a[19], log = a[20],
+    }
+  end
+  local fixed = redis.call('HGET', K.tasks, id)
+  if not fixed then return nil end
+  local task = parse_head(id, fixed)
+  task.fixed = fixed
+  return task
+end
+
+local function save(task)
+  redis.call('HSET', K.state, task.id, cmsgpack.pack({
+    task.state, task.lane, task.created, task.scheduled, task.due, task.retention, task.ordering, task.scopes,
+    task.attempts, task.crashes, task.releases, task.fence, task.lease, task.worker, task.first, task.finished,
+    task.expires, task.reason, task.logged, task.log,
+  }))
+end
+
+-- Gives a task another state, in its record and in the counters.
+local function become(task, state)
+  count(task.lane, task.state, state)
+  task.state = state
+end
+
+-- Records a new state of a task that is as it was accepted without giving it a changing part: that would
+-- double what a waiting task costs.
+local function save_waiting(task)
+  if task.fixed then
+    redis.call('HSET', K.tasks, task.id, task.state .. task.fixed:sub(2))
+  else
+    save(task)
+  end
+end
+
+local function drop(task)
+  redis.call('HDEL', K.tasks, task.id)
+  redis.call('HDEL', K.state, task.id)
+  redis.call('ZREM', K.expiry, task.id)
+  count(task.lane, task.state, nil)
+end
+
+-- Waiting ------------------------------------------------------------------------------------------------
+
+-- A span's queue counts those that still wait in it: one that was cancelled or moved leaves its place behind.
+local function wait_until_due(id, due)
+  local span = math.floor(due / SPAN_MS)
+  if span * SPAN_MS - now < SPAN_MS then
+    redis.call('ZADD', K.due, due, id)
+    return
+  end
+  local q = queue('b' .. span)
+  redis.call('ZADD', K.later, 'LT', due, span)
+  push_back(q, id)
+  q.live = q.live + 1
+end
+
+-- A scheduled or retrying task waits for its time no longer; to be told before its due time changes.
+local function stop_waiting(task)
+  if redis.call('ZREM', K.due, task.id) == 1 then return end
+  local span = math.floor(task.due / SPAN_MS)
+  local q = queue('b' .. span)
+  if q.length == 0 then return end
+  q.live = q.live - 1
+  q.dirty = true
+  if q.live > 0 then return end
+  clear(q)
+  redis.call('ZREM', K.later, span)
+end
+
+local function ordering_of(key)
+  local raw = redis.call('HGET', K.orderings, key)
+  if not raw then return { holder = false, live = 0 } end
+  local a = cmsgpack.unpack(raw)
+  return { holder = a[1], live = a[2] }
+end
+
+local function save_ordering(key, o)
+  if o.live <= 0 then redis.call('HDEL', K.orderings, key)
+  else redis.call('HSET', K.orderings, key, cmsgpack.pack({ o.holder, o.live })) end
+end
+
+-- The state a due task takes; a ready one is put at the end of its lane, a held one behind its key.
+local function arrive(task)
+  if task.ordering then
+    local o = ordering_of(task.ordering)
+    if o.holder and o.holder ~= task.id then
+      push_back(queue('o' .. task.ordering), task.id)
+      return 'h'
+    end
+    if not o.holder then
+      o.holder = task.id
+      save_ordering(task.ordering, o)
+    end
+  end
+  push_back(queue(task.lane), task.id)
+  return 'r'
+end
+
+-- A task gives its ordering key up, if it holds it, and the next in order becomes ready.
+local function yield_key(task, o)
+  if o.holder ~= task.id then return end
+  o.holder = false
+  local q = queue('o' .. task.ordering)
+  local id = pop_front(q)
+  while id do
+    local heir = load(id)
+    -- What was cancelled or moved meanwhile left its place in the queue behind.
+    if heir and heir.state == 'h' and heir.ordering == task.ordering then
+      o.holder = id
+      become(heir, 'r')
+      save_waiting(heir)
+      push_back(queue(heir.lane), id)
+      return
+    end
+    id = pop_front(q)
+  end
+end
+
+-- A task has ended: its key goes on without it.
+local function leave_key(task)
+  if not task.ordering then return end
+  local o = ordering_of(task.ordering)
+  yield_key(task, o)
+  o.live = o.live - 1
+  save_ordering(task.ordering, o)
+end
+
+local function join_key(ordering)
+  local o = ordering_of(ordering)
+  o.live = o.live + 1
+  save_ordering(ordering, o)
+end
+
+-- Moves what falls due: spans that begin soon into the sorted set, what is due out of it into its lane.
+-- Both at most `limit`; whether more is left to be moved now.
+local MAX_SPANS = 50
+local function promote(limit)
+  local moved = 0
+  local spans = redis.call('ZRANGEBYSCORE', K.later, '-inf', now + 2 * SPAN_MS, 'LIMIT', 0, MAX_SPANS)
+  for _, span in ipairs(spans) do
+    if span * SPAN_MS - now < SPAN_MS then
+      local q = queue('b' .. span)
+      while moved < limit do
+        local id = pop_front(q)
+        if not id then break end
+        moved = moved + 1
+        local task = load(id)
+        if task and (task.state == 's' or task.state == 't') and math.floor(task.due / SPAN_MS) == tonumber(span) then
+          redis.call('ZADD', K.due, task.due, id)
+          q.live = q.live - 1
+        end
+      end
+      if q.length == 0 then redis.call('ZREM', K.later, span) end
+    end
+  end
+  local due = redis.call('ZRANGEBYSCORE', K.due, '-inf', now, 'LIMIT', 0, limit)
+  for _, id in ipairs(due) do
+    redis.call('ZREM', K.due, id)
+    local task = load(id)
+    -- A task that was cancelled or moved meanwhile left its place behind.
+    if task and (task.state == 's' or task.state == 't') and task.due <= now then
+      become(task, arrive(task))
+      save_waiting(task)
+    end
+  end
+  return moved >= limit or #due >= limit or #spans >= MAX_SPANS
+end
+
+-- How long until something waits to be moved or claimed: -1 when nothing waits for a time.
+local function next_in()
+  local soonest = nil
+  local due = redis.call('ZRANGE', K.due, 0, 0, 'WITHSCORES')
+  if due[2] then soonest = tonumber(due[2]) end
+  local later = redis.call('ZRANGE', K.later, 0, 0, 'WITHSCORES')
+  if later[2] and (not soonest or tonumber(later[2]) < soonest) then soonest = tonumber(later[2]) end
+  if not soonest then return -1 end
+  return math.max(0, soonest - now)
+end
+
+-- Ends ---------------------------------------------------------------------------------------------------
+
+-- Names of an ended task are free once the window has passed.
+local function release_names(task, window)
+  if not task.scopes then return end
+  for scope in task.scopes:gmatch('[^ ]+') do
+    local value = redis.call('HGET', K.names, scope)
+    if value and value:sub(1, ID) == task.id then
+      redis.call('HSET', K.names, scope, task.id .. ' ' .. (now + window))
+      redis.call('ZADD', K.names_until, now + window, scope)
+    end
+  end
+end
+
+-- The id of the task that has one of these names; nil when all are free.
+local function name_holder(scopes)
+  for scope in scopes:gmatch('[^ ]+') do
+    local value = redis.call('HGET', K.names, scope)
+    if value and (#value == ID or tonumber(value:sub(ID + 2)) > now) then return value:sub(1, ID) end
+  end
+  return nil
+end
+
+local function take_names(scopes, id)
+  for scope in scopes:gmatch('[^ ]+') do
+    redis.call('HSET', K.names, scope, id)
+    redis.call('ZREM', K.names_until, scope)
+  end
+end
+
+-- The task is over: it is kept for `retention` milliseconds, or dropped at once.
+local function retire(task, retention)
+  if retention == 0 then
+    drop(task)
+    return
+  end
+  task.expires = now + retention
+  save(task)
+  redis.call('ZADD', K.expiry, task.expires, task.id)
+end
+
+-- What the command has changed in memory is written: packed queues, rings and counters.
+local function commit()
+  for name, q in pairs(open_queues) do
+    if q.dirty then
+      write_added(q)
+      local is_lane = name:match('^%d')
+      if is_lane and q.length > 0 and not q.ringed then
+        redis.call('RPUSH', K.rings[lane_rank(name)], name)
+        q.ringed = true
+      end
+      if q.length == 0 and not q.ringed then redis.call('HDEL', K.queues, 'm' .. name)
+      else redis.call('HSET', K.queues, 'm' .. name, cmsgpack.pack({ q.head, q.offset, q.tail, q.length, q.ringed, q.live })) end
+    end
+  end
+  for field, n in pairs(counted) do
+    if n ~= 0 and redis.call('HINCRBY', K.counts, field, n) == 0 then redis.call('HDEL', K.counts, field) end
+  end
+end

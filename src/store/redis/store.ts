@@ -1,0 +1,471 @@
+/** The production store: the same queue on Redis, standalone or behind Sentinel, one script a step. */
+
+import type { Clock } from "../../core/clock.ts";
+import { TaskRunnerError } from "../../core/errors.ts";
+import { PRIORITIES, priorityOf, rankOf } from "../../core/priority.ts";
+import {
+  type ChangeResult,
+  type Claim,
+  type ClaimedTask,
+  type ClaimRequest,
+  type Durability,
+  type EnqueueAnswer,
+  type EnqueueResult,
+  type LaneCounts,
+  type LeaseRef,
+  type LostLease,
+  MAX_CLAIM,
+  MAX_PAGE,
+  type Reschedule,
+  type Rescued,
+  type Settlement,
+  type SettleResult,
+  type StoreHint,
+  type StoreSettings,
+  type Swept,
+  type TaskFilter,
+  type TaskPage,
+  type TaskStore,
+  type WorkerRecord,
+} from "../../core/store.ts";
+import { MAX_CRASHES, type NewTask, TASK_STATES, type Task, type TaskState } from "../../core/task.ts";
+import {
+  CLAIMED_FIELDS,
+  claimedTaskOf,
+  encodeAttempt,
+  headOf,
+  type LaneName,
+  parseLane,
+  type Row,
+  STATE_LETTERS,
+  stateOf,
+  taskOf,
+  whatOf,
+} from "./codec.ts";
+import { type Keys, keysUnder } from "./keys.ts";
+import { MemoryGauge } from "./memory.ts";
+import type { Script } from "./script.ts";
+import { SCRIPTS } from "./scripts.ts";
+
+/** The layout of the data that this build reads and writes. */
+export const SCHEMA_VERSION = 1;
+/** A successful check is good for this long: probes come often. */
+const CHECK_GOOD_MS = 1_000;
+/** Parts of the log looked at for one page, 512 tasks each; past it the page is short and its cursor goes on. */
+const MAX_PAGE_PARTS = 200;
+/** While replicas do not confirm, a worker waits for them only this often: its work must go on without them. */
+const UNCONFIRMED_PAUSE_MS = 5_000;
+/** Tells a cursor of this store from a stray word. */
+const CURSOR_PREFIX = "r-";
+
+/** What the store asks of a connection; see connection.ts. */
+export interface ScriptConnection {
+  call(
+    script: Script,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+    wait?: { replicas: number; timeoutMs: number },
+  ): Promise<{ reply: unknown; acked: number }>;
+  command(name: string, ...args: (string | number)[]): Promise<unknown>;
+  subscribe(channel: string, listener: (message: string | null) => void): () => void;
+  close(): Promise<void>;
+}
+
+export interface RedisStoreOptions {
+  readonly connection: ScriptConnection;
+  /** Above every key; two stores with different prefixes share a Redis without touching. */
+  readonly keyPrefix: string;
+  /** What an acknowledgement means: on the primary, or on this many replicas too. */
+  readonly durability: "primary" | { readonly replicas: number; readonly timeoutMs: number };
+  readonly settings: StoreSettings;
+  readonly clock: Clock;
+  /** Added to Redis' own time, in milliseconds; for a test that must see hours pass. */
+  readonly skewMs?: () => number;
+}
+
+/** Begins or opens the store on a connection; rejects with one clear line when it is of a version unknown here. */
+export async function openRedisStore(options: RedisStoreOptions): Promise<TaskStore> {
+  const store = new RedisStore(options);
+  await store.begin();
+  return store;
+}
+
+class RedisStore implements TaskStore {
+  readonly name = "redis";
+  readonly #connection: ScriptConnection;
+  readonly #keys: Keys;
+  readonly #durability: Durability;
+  readonly #wait: { replicas: number; timeoutMs: number } | undefined;
+  readonly #settings: StoreSettings;
+  readonly #clock: Clock;
+  readonly #skewMs: () => number;
+  readonly #memory: MemoryGauge;
+  readonly #listeners = new Set<(hint: StoreHint) => void>();
+  #unsubscribe: (() => void) | null = null;
+  /** Turns dealt to the priorities so far; each process keeps its own count. */
+  #turns = 0;
+  readonly #underWay = new Set<Promise<unknown>>();
+  #exchanges = 0;
+  #checkedAtMs = Number.NEGATIVE_INFINITY;
+  #unconfirmedAtMs = Number.NEGATIVE_INFINITY;
+  #closed = false;
+
+  constructor(options: RedisStoreOptions) {
+    const { connection, keyPrefix, durability, settings, clock } = options;
+    this.#connection = connection;
+    this.#keys = keysUnder(keyPrefix);
+    this.#durability = durability === "primary" ? "primary" : "replicated";
+    this.#wait = durability === "primary" ? undefined : durability;
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#skewMs = options.skewMs ?? (() => 0);
+    this.#memory = new MemoryGauge(connection, clock, settings.maxBytes);
+  }
+
+  async begin(): Promise<void> {
+    const version = Number(await this.#run(SCRIPTS.begin, SCHEMA_VERSION));
+    if (version === SCHEMA_VERSION) return;
+    throw new TaskRunnerError(
+      "store_unavailable",
+      `the store at this prefix has schema version ${version}, this build knows ${SCHEMA_VERSION}; run a matching task-runner`,
+    );
+  }
+
+  enqueue(tasks: readonly NewTask[]): Promise<EnqueueAnswer> {
+    return this.#whileOpen(() => this.#enqueue(tasks));
+  }
+
+  async #enqueue(tasks: readonly NewTask[]): Promise<EnqueueAnswer> {
+    const args: (string | number)[] = this.#args();
+    let bytes = 0;
+    for (const task of tasks) {
+      const what = whatOf(task);
+      bytes += what.length;
+      args.push(task.id, headOf(task), what);
+    }
+    await this.#memory.assertRoom(bytes);
+    const reply = (await this.#durably(SCRIPTS.enqueue, args)) as string[];
+    const nowMs = Number(reply[0]);
+    const results = tasks.map((task, index): EnqueueResult => {
+      const answer = reply[index + 1] ?? "";
+      if (answer.length > 1) return { kind: "duplicate", id: answer };
+      return {
+        kind: "created",
+        id: task.id,
+        state: answer === "s" ? "scheduled" : "ready",
+        scheduledAtMs: task.scheduledAtMs ?? nowMs,
+      };
+    });
+    return { results, durability: this.#durability };
+  }
+
+  async get(id: string): Promise<Task | null> {
+    const row = (await this.#run(SCRIPTS.read, id)) as Row | null;
+    return row === null ? null : taskOf(row);
+  }
+
+  async list(filter: TaskFilter): Promise<TaskPage> {
+    assertWithin("limit", filter.limit, MAX_PAGE);
+    const tasks: Task[] = [];
+    let place = filter.cursor === undefined ? "" : parseCursor(filter.cursor);
+    for (let part = 0; part < MAX_PAGE_PARTS && tasks.length < filter.limit; part++) {
+      const [next = "0", ...rows] = (await this.#run(
+        SCRIPTS.page,
+        place,
+        filter.limit - tasks.length,
+        filter.queue ?? "",
+        filter.clientId ?? "",
+        filter.state === undefined ? "" : STATE_LETTERS[filter.state],
+        filter.fromMs ?? 0,
+        filter.toMs ?? Number.MAX_SAFE_INTEGER,
+      )) as [string, ...Row[]];
+      for (const row of rows) tasks.push(taskOf(row));
+      place = next;
+      if (place === "0") break;
+    }
+    return { tasks, nextCursor: place === "0" ? null : CURSOR_PREFIX + Number(place).toString(36) };
+  }
+
+  async counts(): Promise<readonly LaneCounts[]> {
+    const [counts, lanes] = (await this.#run(SCRIPTS.counts)) as [string[], string[]];
+    const names = new Map<string, LaneName>();
+    for (const [field, value] of pairs(lanes)) {
+      if (field.startsWith("i")) names.set(field.slice(1), parseLane(value));
+    }
+    const sums = new Map<string, { lane: LaneName; states: Record<TaskState, number> }>();
+    for (const [field, value] of pairs(counts)) {
+      const lane = names.get(field.slice(1));
+      if (lane === undefined) continue;
+      const key = `${lane.queue}/${lane.rank}`;
+      const sum = sums.get(key) ?? { lane, states: noTasks() };
+      sum.states[stateOf(field[0] ?? "")] += Number(value);
+      sums.set(key, sum);
+    }
+    return [...sums.entries()]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, { lane, states }]) => ({ queue: lane.queue, priority: priorityOf(lane.rank), states }));
+  }
+
+  cancel(id: string): Promise<ChangeResult> {
+    return this.#change(id, "cancel");
+  }
+
+  reschedule(id: string, { scheduledAtMs, priority }: Reschedule): Promise<ChangeResult> {
+    return this.#change(id, "move", scheduledAtMs ?? "", priority === undefined ? "" : rankOf(priority));
+  }
+
+  runNow(id: string): Promise<ChangeResult> {
+    return this.#change(id, "run");
+  }
+
+  replay(id: string): Promise<ChangeResult> {
+    return this.#change(id, "replay");
+  }
+
+  async workers(withinMs: number): Promise<readonly WorkerRecord[]> {
+    const told = (await this.#run(SCRIPTS.workers, withinMs)) as string[];
+    return told
+      .map((value) => {
+        const space = value.indexOf(" ");
+        const info = JSON.parse(value.slice(space + 1)) as Omit<WorkerRecord, "seenAtMs">;
+        return { ...info, seenAtMs: Number(value.slice(0, space)) };
+      })
+      .sort((a, b) => b.seenAtMs - a.seenAtMs);
+  }
+
+  async claim(request: ClaimRequest): Promise<Claim> {
+    return (await this.settleAndClaim([], request)).claim;
+  }
+
+  async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    if (settlements.length === 0) return [];
+    return (await this.#exchange(settlements, null)).settled;
+  }
+
+  async settleAndClaim(
+    settlements: readonly Settlement[],
+    request: ClaimRequest,
+  ): Promise<{ settled: readonly SettleResult[]; claim: Claim }> {
+    assertWithin("limit", request.limit, MAX_CLAIM);
+    return this.#exchange(settlements, request);
+  }
+
+  async extend(leases: readonly LeaseRef[], leaseMs: number): Promise<readonly LostLease[]> {
+    if (leases.length === 0) return [];
+    const args = leases.flatMap(({ taskId, fence }) => [taskId, fence]);
+    const letters = (await this.#run(SCRIPTS.extend, leaseMs, ...args)) as string;
+    return leases.flatMap((lease, index): LostLease[] => {
+      if (letters[index] === "s") return [];
+      return [{ ...lease, why: letters[index] === "c" ? "cancelled" : "stale" }];
+    });
+  }
+
+  async rescue(limit: number): Promise<readonly Rescued[]> {
+    const reply = (await this.#run(SCRIPTS.rescue, ...this.#ends(), limit, MAX_CRASHES)) as string[];
+    const rescued: Rescued[] = [];
+    for (let at = 0; at < reply.length; at += 4) {
+      const state = stateOf(reply[at + 3] ?? "") as Rescued["state"];
+      rescued.push({
+        id: reply[at] ?? "",
+        worker: reply[at + 1] ?? "",
+        crashes: Number(reply[at + 2]),
+        state,
+      });
+    }
+    return rescued;
+  }
+
+  async sweep(limit: number): Promise<Swept> {
+    const pressed = await this.#memory.isPressed();
+    const [tasks, names] = (await this.#run(SCRIPTS.sweep, limit, pressed ? 1 : 0)) as [number, number];
+    return { tasks, names, more: tasks === limit || names === limit };
+  }
+
+  async announce(worker: Omit<WorkerRecord, "seenAtMs">): Promise<void> {
+    await this.#run(SCRIPTS.announce, worker.id, JSON.stringify(worker));
+  }
+
+  onHint(listener: (hint: StoreHint) => void): () => void {
+    this.#listeners.add(listener);
+    this.#unsubscribe ??= this.#connection.subscribe(this.#keys.hints, (message) => this.#hear(message));
+    return () => {
+      this.#listeners.delete(listener);
+      if (this.#listeners.size > 0) return;
+      this.#unsubscribe?.();
+      this.#unsubscribe = null;
+    };
+  }
+
+  async check(): Promise<void> {
+    this.#assertOpen();
+    const nowMs = this.#clock.now();
+    if (Math.abs(nowMs - this.#checkedAtMs) < CHECK_GOOD_MS) return;
+    await this.#run(SCRIPTS.check);
+    this.#checkedAtMs = nowMs;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#unsubscribe?.();
+    this.#listeners.clear();
+    await Promise.allSettled(this.#underWay);
+    await this.#connection.close();
+  }
+
+  /** A message was missed, perhaps, where there is none: then everything may have happened. */
+  #hear(message: string | null): void {
+    const hints: StoreHint[] = message === "work" || message === "leases" ? [message] : ["work", "leases"];
+    for (const hint of hints) {
+      for (const listener of this.#listeners) {
+        try {
+          listener(hint);
+        } catch {
+          // What was committed stays committed, whatever a listener makes of the hint; it looks again by itself.
+        }
+      }
+    }
+  }
+
+  async #exchange(settlements: readonly Settlement[], request: ClaimRequest | null) {
+    const worker = request?.worker ?? settlements[0]?.attempt?.worker ?? "";
+    this.#exchanges += 1;
+    const token = `${this.#exchanges.toString(36)}.${this.#startedAt}`;
+    const args = this.#args(
+      worker,
+      token,
+      ...this.#ends(),
+      request?.limit ?? 0,
+      request?.leaseMs ?? 0,
+      this.#turns,
+      settlements.length,
+    );
+    for (const { lease, verdict, attempt } of settlements) {
+      args.push(
+        lease.taskId,
+        lease.fence,
+        VERDICT_LETTERS[verdict.kind],
+        "afterMs" in verdict ? verdict.afterMs : 0,
+        "reason" in verdict ? verdict.reason : "",
+        attempt === null ? "" : encodeAttempt(attempt),
+      );
+    }
+    const reply = await this.#confirmed(SCRIPTS.exchange, args);
+    const [letters, next, turns, fields, laneList, now] = reply as ExchangeReply;
+    this.#turns = Number(turns) % TURNS_CYCLE;
+    const lanes = new Map<string, LaneName>();
+    for (const [number, name] of pairs(laneList)) lanes.set(number, parseLane(name));
+    const tasks: ClaimedTask[] = [];
+    const leaseUntilMs = Number(now) + (request?.leaseMs ?? 0);
+    for (let at = 0; at < fields.length; at += CLAIMED_FIELDS) {
+      tasks.push(claimedTaskOf(fields, at, lanes, leaseUntilMs));
+    }
+    const settled = settlements.map(
+      (_, index): SettleResult => SETTLE_RESULTS[letters[index] ?? ""] ?? "stale",
+    );
+    return { settled, claim: { tasks, nextInMs: Number(next) < 0 ? null : Number(next) } };
+  }
+
+  readonly #startedAt = Math.random().toString(36).slice(2, 10);
+
+  async #change(id: string, ...what: (string | number)[]): Promise<ChangeResult> {
+    const { dedupWindowMs, retentionSucceededMs } = this.#settings;
+    const args = this.#args(dedupWindowMs, retentionSucceededMs, id, ...what);
+    const [kind, detail] = (await this.#whileOpen(() => this.#durably(SCRIPTS.change, args))) as
+      | ["changed", Row]
+      | ["conflict", string]
+      | ["missing", undefined];
+    if (kind === "missing") return { kind: "not_found" };
+    if (kind === "conflict") return { kind: "conflict", state: stateOf(detail) };
+    return { kind: "changed", task: taskOf(detail) };
+  }
+
+  /** Milliseconds that names stay taken, and that ended tasks are kept, for the scripts that end tasks. */
+  #ends(): [number, number, number] {
+    const { dedupWindowMs, retentionSucceededMs, retentionDeadMs } = this.#settings;
+    return [dedupWindowMs, retentionSucceededMs, retentionDeadMs];
+  }
+
+  #args(...args: (string | number)[]): (string | number)[] {
+    return [this.#skewMs(), this.#keys.hints, ...args];
+  }
+
+  async #run(script: Script, ...args: (string | number)[]): Promise<unknown> {
+    return (await this.#call(script, this.#args(...args))).reply;
+  }
+
+  #call(script: Script, args: (string | number)[], wait?: { replicas: number; timeoutMs: number }) {
+    return this.#whileOpen(() => this.#connection.call(script, this.#keys.all, args, wait));
+  }
+
+  /** Rejects when the store is closed; closing waits for what is under way, and each call has its own bound. */
+  async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
+    this.#assertOpen();
+    const working = work();
+    this.#underWay.add(working);
+    try {
+      return await working;
+    } finally {
+      this.#underWay.delete(working);
+    }
+  }
+
+  /** For what is acknowledged: resolves once it is as durable as promised, or rejects with durability_unavailable. */
+  async #durably(script: Script, args: (string | number)[]): Promise<unknown> {
+    const { reply, acked } = await this.#connection.call(script, this.#keys.all, args, this.#wait);
+    if (this.#wait === undefined || acked >= this.#wait.replicas) return reply;
+    throw new TaskRunnerError(
+      "durability_unavailable",
+      `${acked} of ${this.#wait.replicas} replicas confirmed within ${this.#wait.timeoutMs} ms; it may be kept all the same: repeat it with the same name or Idempotency-Key`,
+      { retryAfterSec: 1 },
+    );
+  }
+
+  /**
+   * For a worker's exchange: waits for the replicas too, so that a failover does not hand out again what is
+   * under way, but goes on without them when they are away.
+   */
+  async #confirmed(script: Script, args: (string | number)[]): Promise<unknown> {
+    const waits =
+      this.#wait !== undefined && this.#clock.now() - this.#unconfirmedAtMs >= UNCONFIRMED_PAUSE_MS;
+    const wait = waits ? this.#wait : undefined;
+    const { reply, acked } = await this.#call(script, args, wait);
+    if (wait !== undefined && acked < wait.replicas) this.#unconfirmedAtMs = this.#clock.now();
+    return reply;
+  }
+
+  #assertOpen(): void {
+    if (this.#closed)
+      throw new TaskRunnerError("store_unavailable", "the store is closed", { retryAfterSec: 1 });
+  }
+}
+
+/** Letters of the settlements, next, turns, tasks, lanes, time; see lua/exchange.lua. */
+type ExchangeReply = [string, string, string, string[], string[], string];
+
+const VERDICT_LETTERS = { succeeded: "k", dead: "d", retry: "t", released: "r" } as const;
+const SETTLE_RESULTS: Readonly<Record<string, SettleResult>> = { s: "settled", x: "stale", c: "cancelled" };
+/** Turns repeat after a number that all sums of weights divide, so that counting may start over there. */
+const TURNS_CYCLE = PRIORITIES.length * 360_360;
+
+function noTasks(): Record<TaskState, number> {
+  return Object.fromEntries(TASK_STATES.map((state) => [state, 0])) as Record<TaskState, number>;
+}
+
+function* pairs(flat: readonly string[]): Generator<readonly [string, string]> {
+  for (let at = 0; at + 1 < flat.length; at += 2) yield [flat[at] ?? "", flat[at + 1] ?? ""];
+}
+
+function parseCursor(cursor: string): string {
+  if (/^r-[0-9a-z]{1,10}$/.test(cursor)) {
+    return String(Number.parseInt(cursor.slice(CURSOR_PREFIX.length), 36));
+  }
+  throw new TaskRunnerError("validation_failed", "the cursor is not one that a listing gave", {
+    fields: [{ path: "cursor", message: "is not a cursor from an earlier page; leave it out to start over" }],
+  });
+}
+
+function assertWithin(name: string, value: number, max: number): void {
+  if (Number.isInteger(value) && value >= 1 && value <= max) return;
+  throw new RangeError(`${name} is ${value}; it must be a whole number from 1 to ${max}`);
+}

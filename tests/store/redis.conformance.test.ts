@@ -1,0 +1,23 @@
+/** Runs the store's conformance suite on a standalone Redis. */
+
+import { afterAll, expect, test } from "bun:test";
+import { parseRedisUrl } from "../../src/store/redis/connection.ts";
+import { storeConformance } from "../conformance/store.ts";
+import { startRedis } from "../support/redis.ts";
+import { openFresh } from "../support/redis-store.ts";
+import { newTask } from "../support/tasks.ts";
+
+const redis = await startRedis({ password: "conformance" });
+const endpoint = parseRedisUrl(redis.url);
+afterAll(() => redis.stop());
+
+storeConformance("redis standalone", (settings) => openFresh(endpoint, "primary", settings));
+
+test("a standalone Redis promises no more than its primary", async () => {
+  const opened = await openFresh(endpoint, "primary");
+  try {
+    expect((await opened.store.enqueue([newTask()])).durability).toBe("primary");
+  } finally {
+    await opened.close();
+  }
+});
