@@ -47,21 +47,26 @@ export function parseLane(name: string): LaneName {
   return { rank: Number(name[0]), queue: name.slice(2, slash), client: name.slice(slash + 1) };
 }
 
-/** What a task is, as JSON; what is absent has its default. Names are short: each byte is paid per waiting task. */
-interface Spec {
-  readonly u: string;
-  readonly m?: string;
-  /** Headers, or 1 for the usual ones of a JSON body. */
-  readonly h?: Readonly<Record<string, string>> | 1;
-  /** 0: there is no body; 1: it is in base64; absent: it is text. */
-  readonly b?: 0 | 1;
-  readonly t?: number;
-  readonly n?: string;
-  readonly o?: string;
-  readonly r?: RetryOverrides;
-  readonly d?: Readonly<Record<string, string>>;
-  readonly p?: string;
-}
+/**
+ * What a task is, as a JSON list whose end is left out where it says nothing: each byte is paid per waiting
+ * task. 0 stands for the default of its place.
+ */
+type Spec = [
+  url: string,
+  /** 1 for the usual ones of a JSON body. */
+  headers?: Readonly<Record<string, string>> | 0 | 1,
+  method?: string | 0,
+  bodyKind?: BodyKind,
+  timeoutMs?: number,
+  name?: string | 0,
+  orderingKey?: string | 0,
+  retry?: RetryOverrides | 0,
+  metadata?: Readonly<Record<string, string>> | 0,
+  traceparent?: string | 0,
+];
+
+/** 0: text; 1: base64; 2: there is no body. */
+type BodyKind = 0 | 1 | 2;
 
 const DEFAULT_METHOD = "POST";
 const JSON_HEADERS = { "content-type": "application/json" } as const;
@@ -83,24 +88,30 @@ export function headOf(task: NewTask): string {
 /** What a task is, for enqueue.lua: the spec on one line, then the body. */
 export function whatOf(task: NewTask): string {
   const { target } = task;
-  const spec: { -readonly [K in keyof Spec]: Spec[K] } = { u: target.url };
-  if (target.method !== DEFAULT_METHOD) spec.m = target.method;
-  if (isJsonHeaders(target.headers)) spec.h = 1;
-  else if (!isEmpty(target.headers)) spec.h = target.headers;
-  if (target.body === null) spec.b = 0;
-  else if (typeof target.body !== "string") spec.b = 1;
-  if (task.timeoutMs !== null) spec.t = task.timeoutMs;
-  if (task.name !== null) spec.n = task.name;
-  if (task.orderingKey !== null) spec.o = task.orderingKey;
-  if (!isEmpty(task.retry)) spec.r = task.retry;
-  if (!isEmpty(task.metadata)) spec.d = task.metadata;
-  if (task.traceparent !== null) spec.p = task.traceparent;
-  return `${JSON.stringify(spec)}\n${encodeBody(target.body)}`;
+  const { body } = target;
+  const spec: Spec = [
+    target.url,
+    isJsonHeaders(target.headers) ? 1 : orZero(target.headers),
+    target.method === DEFAULT_METHOD ? 0 : target.method,
+    typeof body === "string" ? 0 : body === null ? 2 : 1,
+    task.timeoutMs ?? 0,
+    task.name ?? 0,
+    task.orderingKey ?? 0,
+    orZero(task.retry),
+    orZero(task.metadata),
+    task.traceparent ?? 0,
+  ];
+  while (spec.length > 1 && spec.at(-1) === 0) spec.pop();
+  return `${JSON.stringify(spec)}\n${encodeBody(body)}`;
 }
 
 function encodeBody(body: Target["body"]): string {
   if (body === null) return "";
   return typeof body === "string" ? body : Buffer.from(body).toString("base64");
+}
+
+function orZero<T extends object>(record: T): T | 0 {
+  return isEmpty(record) ? 0 : record;
 }
 
 function isEmpty(record: object): boolean {
@@ -118,23 +129,29 @@ function isJsonHeaders(headers: Readonly<Record<string, string>>): boolean {
 }
 
 /** The fixed part of a task, taken apart: its head is the scripts' business. */
-function parseFixed(fixed: string): { spec: Spec; target: Target } {
+function parseFixed(fixed: string) {
   const specAt = fixed.indexOf("\n") + 1;
   const bodyAt = fixed.indexOf("\n", specAt) + 1;
   const spec = JSON.parse(fixed.slice(specAt, bodyAt - 1)) as Spec;
+  const [url, headers, method, bodyKind, timeoutMs, name, orderingKey, retry, metadata, traceparent] = spec;
   return {
-    spec,
     target: {
-      url: spec.u,
-      method: spec.m ?? DEFAULT_METHOD,
-      headers: spec.h === 1 ? JSON_HEADERS : (spec.h ?? {}),
-      body: decodeBody(spec.b, fixed.slice(bodyAt)),
+      url,
+      method: method || DEFAULT_METHOD,
+      headers: headers === 1 ? JSON_HEADERS : headers || {},
+      body: decodeBody(bodyKind ?? 0, fixed.slice(bodyAt)),
     },
+    timeoutMs: timeoutMs || null,
+    name: name || null,
+    orderingKey: orderingKey || null,
+    retry: retry || {},
+    metadata: metadata || {},
+    traceparent: traceparent || null,
   };
 }
 
-function decodeBody(kind: Spec["b"], text: string): Target["body"] {
-  if (kind === 0) return null;
+function decodeBody(kind: BodyKind, text: string): Target["body"] {
+  if (kind === 2) return null;
   return kind === 1 ? new Uint8Array(Buffer.from(text, "base64")) : text;
 }
 
@@ -147,21 +164,15 @@ export function taskOf(row: Row): Task {
   const number = (index: number): number => Number(at(index));
   const optional = (index: number): number | null => (at(index) === "" ? null : number(index));
   const lane = parseLane(at(2));
-  const { spec, target } = parseFixed(at(17));
+  const fixed = parseFixed(at(17));
   const untilMs = optional(11);
   return {
     id: at(0),
     queue: lane.queue,
     clientId: lane.client,
     priority: priorityOf(lane.rank),
-    target,
-    timeoutMs: spec.t ?? null,
-    name: spec.n ?? null,
-    orderingKey: spec.o ?? null,
-    retry: spec.r ?? {},
+    ...fixed,
     retentionMs: optional(6),
-    metadata: spec.d ?? {},
-    traceparent: spec.p ?? null,
     state: stateOf(at(1)),
     reason: at(15) === "" ? null : at(15),
     createdAtMs: number(3),
@@ -178,36 +189,35 @@ export function taskOf(row: Row): Task {
   };
 }
 
-/** Strings in a claimed task, as exchange.lua returns them. */
-export const CLAIMED_FIELDS = 7;
+/** Fields of a claimed task, as exchange.lua returns them. */
+export const CLAIMED_FIELDS = 8;
 
 /** A claimed task out of the flat list of an exchange, whose fields begin at `start`. */
 export function claimedTaskOf(
-  fields: readonly string[],
+  fields: readonly (string | number)[],
   start: number,
   lanes: ReadonlyMap<string, LaneName>,
   leaseUntilMs: number,
 ): ClaimedTask {
-  const at = (index: number): string => fields[start + index] ?? "";
-  const lane = lanes.get(at(6));
+  const text = (index: number): string => String(fields[start + index]);
+  const number = (index: number): number => Number(fields[start + index]);
+  const lane = lanes.get(text(7));
   if (lane === undefined) throw new Error("a claim named a lane that it did not describe");
-  const { spec, target } = parseFixed(at(1));
-  const counts = at(3);
-  const comma = counts.indexOf(",");
+  const fixed = parseFixed(text(1));
   return {
-    id: at(0),
+    id: text(0),
     queue: lane.queue,
     clientId: lane.client,
     priority: priorityOf(lane.rank),
-    target,
-    timeoutMs: spec.t ?? null,
-    retry: spec.r ?? {},
-    traceparent: spec.p ?? null,
-    scheduledAtMs: Number(at(2)),
-    firstAttemptAtMs: at(5) === "" ? null : Number(at(5)),
-    attempt: Number(counts.slice(0, comma)) + 1,
-    crashes: Number(counts.slice(comma + 1)),
-    fence: Number(at(4)),
+    target: fixed.target,
+    timeoutMs: fixed.timeoutMs,
+    retry: fixed.retry,
+    traceparent: fixed.traceparent,
+    scheduledAtMs: number(2),
+    firstAttemptAtMs: number(6) === 0 ? null : number(6),
+    attempt: number(3) + 1,
+    crashes: number(4),
+    fence: number(5),
     leaseUntilMs,
   };
 }

@@ -10,6 +10,12 @@ const FULL = 0.95;
 /** Share above which finished tasks go before their time. */
 const PRESSED = 0.85;
 
+/** Memory in use, and what it must not pass. */
+interface Fill {
+  readonly usedBytes: number;
+  readonly boundBytes: number;
+}
+
 /** Looks at INFO memory now and then. */
 export class MemoryGauge {
   readonly #connection: { command(name: string, ...args: (string | number)[]): Promise<unknown> };
@@ -17,10 +23,11 @@ export class MemoryGauge {
   readonly #maxBytes: number;
   #lookedAtMs = Number.NEGATIVE_INFINITY;
   #look: Promise<void> | null = null;
-  #usedBytes = 0;
-  #boundBytes = Number.POSITIVE_INFINITY;
+  /** What came in since the last look. */
+  #addedBytes = 0;
+  #fills: readonly Fill[] = [];
 
-  /** `maxBytes` is our own bound on Redis' memory, 0 for none; Redis' maxmemory counts beside it. */
+  /** `maxBytes` is our own bound on the data in Redis, 0 for none; Redis' maxmemory counts beside it. */
   constructor(
     connection: { command(name: string, ...args: (string | number)[]): Promise<unknown> },
     clock: Clock,
@@ -34,7 +41,7 @@ export class MemoryGauge {
   /** Rejects with store_full when there is too little room for new tasks of that many bytes. */
   async assertRoom(bytes: number): Promise<void> {
     if (this.#isOld()) await this.#refresh();
-    this.#usedBytes += bytes;
+    this.#addedBytes += bytes;
     if (this.#share() < FULL) return;
     // By now it may be otherwise: what was counted on top may be gone again.
     await this.#refresh();
@@ -57,7 +64,10 @@ export class MemoryGauge {
   }
 
   #share(): number {
-    return this.#usedBytes / this.#boundBytes;
+    return Math.max(
+      0,
+      ...this.#fills.map(({ usedBytes, boundBytes }) => (usedBytes + this.#addedBytes) / boundBytes),
+    );
   }
 
   /** One look serves all who ask meanwhile. */
@@ -71,9 +81,14 @@ export class MemoryGauge {
   async #measure(): Promise<void> {
     const info = String(await this.#connection.command("INFO", "memory"));
     const field = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, "m").exec(info)?.[1] ?? 0);
-    const bounds = [field("maxmemory"), this.#maxBytes].filter((bytes) => bytes > 0);
-    this.#boundBytes = bounds.length === 0 ? Number.POSITIVE_INFINITY : Math.min(...bounds);
-    this.#usedBytes = field("used_memory");
+    // As Redis counts for its ceiling: buffers for replicas come on top of it. Our own bound is one of data, so
+    // that buffers, and what Redis needs for itself, do not make a small store look full.
+    const counted = field("used_memory") - field("mem_not_counted_for_evict");
+    this.#fills = [
+      { usedBytes: counted, boundBytes: field("maxmemory") },
+      { usedBytes: field("used_memory_dataset"), boundBytes: this.#maxBytes },
+    ].filter(({ boundBytes }) => boundBytes > 0);
+    this.#addedBytes = 0;
     this.#lookedAtMs = this.#clock.now();
   }
 }

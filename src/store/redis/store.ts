@@ -441,7 +441,7 @@ class RedisStore implements TaskStore {
 }
 
 /** Letters of the settlements, next, turns, tasks, lanes, time; see lua/exchange.lua. */
-type ExchangeReply = [string, string, string, string[], string[], string];
+type ExchangeReply = [string, string, string, (string | number)[], string[], string];
 
 const VERDICT_LETTERS = { succeeded: "k", dead: "d", retry: "t", released: "r" } as const;
 const SETTLE_RESULTS: Readonly<Record<string, SettleResult>> = { s: "settled", x: "stale", c: "cancelled" };

@@ -5,7 +5,7 @@
 local window, id, what = tonumber(ARGV[3]), ARGV[5], ARGV[6]
 local task = load(id)
 if not task then return { 'missing' } end
-local fixed = task.fixed or redis.call('HGET', K.tasks, id)
+local fixed = fixed_of(task)
 local hint = 'work'
 
 local function move(at)
@@ -52,7 +52,6 @@ elseif what == 'replay' then
   task.attempts, task.crashes, task.releases = 0, 0, 0
   task.first, task.finished, task.expires, task.reason = false, false, false, false
   task.due = now
-  redis.call('ZREM', K.expiry, id)
   if task.ordering then join_key(task.ordering) end
   become(task, arrive(task))
   if task.scopes then

@@ -7,6 +7,7 @@
 promote(100)
 
 local heads = {}
+local created = to36(now)
 local function head_of(text)
   local head = heads[text]
   if not head then
@@ -14,10 +15,12 @@ local function head_of(text)
     head = { lane = lane_number(lane), ordering = ordering ~= '' and ordering, scopes = scopes ~= '' and scopes }
     head.due = scheduled ~= '' and math.max(tonumber(scheduled, 36), now) or now
     local rest = ''
-    if scheduled ~= '' or retention ~= '' or ordering ~= '' or scopes ~= '' then
+    if retention ~= '' or ordering ~= '' or scopes ~= '' then
       rest = ',' .. scheduled .. ',' .. retention .. ',' .. ordering .. ',' .. scopes
+    elseif scheduled ~= '' then
+      rest = ',' .. scheduled
     end
-    head.fixed = head.lane .. ',' .. to36(now) .. rest .. '\n'
+    head.fixed = head.lane .. ',' .. created .. rest .. '\n'
     heads[text] = head
   end
   return head

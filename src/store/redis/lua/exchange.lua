@@ -5,9 +5,9 @@
 --   then for each settlement six: id; fence; verdict (k, d, t, r); milliseconds after which it may run; reason;
 --   the attempt as "started,JSON", or empty.
 -- Returns { settled, next, turns, tasks, lanes, time }: one letter a settlement (s settled, x stale, c cancelled);
---   milliseconds until something may be claimed (-1: nothing waits); the turns dealt by now; for each task seven:
---   id, fixed part, scheduled, attempts .. "," .. crashes, fence, first attempt (or empty), its lane's number; number
---   and name of each lane among them.
+--   milliseconds until something may be claimed (-1: nothing waits); the turns dealt by now; for each task eight:
+--   id, fixed part, scheduled, attempts, crashes, fence, first attempt (0: none yet), its lane's number; number and
+--   name of each lane among them.
 -- An exchange with the token of this worker's last one is answered from that one's record: it was sent twice.
 local worker, token = ARGV[3], ARGV[4]
 local window, keep_succeeded, keep_dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -31,11 +31,6 @@ local function log_attempt(task, attempt)
   task.log = task.log .. entry .. '\n'
 end
 
-local function end_lease(task)
-  redis.call('ZREM', K.leases, task.id)
-  task.lease, task.worker = false, false
-end
-
 local function settle(id, fence, verdict, after, reason, attempt)
   local task = load(id)
   if not task then return 'x' end
@@ -45,7 +40,7 @@ local function settle(id, fence, verdict, after, reason, attempt)
   if not unknown and (not task.lease or task.fence ~= fence) then return 'x' end
   if task.state == 's' or task.state == 't' then stop_waiting(task) end
   task.fence = fence
-  end_lease(task)
+  task.lease, task.worker = false, false
   if attempt ~= '' then log_attempt(task, attempt) end
   if task.state == 'c' then
     leave_key(task)
@@ -85,35 +80,38 @@ local tasks, lanes_told = {}, {}
 local taken = {}
 
 local function tell(task)
-  local fixed = task.fixed or redis.call('HGET', K.tasks, task.id)
   local n = #tasks
-  tasks[n + 1], tasks[n + 2], tasks[n + 3] = task.id, fixed, tostring(task.scheduled)
-  tasks[n + 4] = task.attempts .. ',' .. task.crashes
-  tasks[n + 5], tasks[n + 6], tasks[n + 7] =
-    tostring(task.fence), task.first and tostring(task.first) or '', task.lane
+  tasks[n + 1], tasks[n + 2], tasks[n + 3], tasks[n + 4] = task.id, fixed_of(task), task.scheduled, task.attempts
+  tasks[n + 5], tasks[n + 6], tasks[n + 7], tasks[n + 8] = task.crashes, task.fence, task.first or 0, task.lane
   lanes_told[task.lane] = true
 end
 
--- Leases up to `most` tasks from the head of a lane; how many, and whether its stale entries used up the patience.
+-- Leases up to `most` tasks from the head of a lane; how many, and what is left of the patience with stale entries.
 local function take_lane(number, most, patience)
   local q = queue(number)
   local got = 0
   while got < most and patience > 0 do
-    local id = pop_front(q)
-    if not id then break end
-    local task = load(id)
-    if task and task.state == 'r' and task.lane == number then
-      become(task, 'u')
-      -- The time makes the fence grow even where a failover has lost the record of an earlier lease.
-      task.fence = math.max(task.fence + 1, now)
-      task.lease, task.worker = now + lease_ms, worker
-      save(task)
-      redis.call('ZADD', K.leases, task.lease, id)
-      tell(task)
-      taken[#taken + 1] = id
-      got = got + 1
-    else
-      patience = patience - 1
+    local ids = {}
+    for place = 1, most - got do
+      ids[place] = pop_front(q)
+      if not ids[place] then break end
+    end
+    if #ids == 0 then break end
+    preload(ids, true)
+    for _, id in ipairs(ids) do
+      local task = load(id)
+      if task and task.state == 'r' and task.lane == number then
+        become(task, 'u')
+        -- The time makes the fence grow even where a failover has lost the record of an earlier lease.
+        task.fence = math.max(task.fence + 1, now)
+        task.lease, task.worker = now + lease_ms, worker
+        save(task)
+        tell(task)
+        taken[#taken + 1] = id
+        got = got + 1
+      else
+        patience = patience - 1
+      end
     end
   end
   return got, patience
@@ -217,11 +215,13 @@ if last and last[1] == token then
   settled = { last[3] }
   more = true
 else
-  local at = 12
-  for _ = 1, tonumber(ARGV[11]) do
+  local last_argument = 11 + 6 * tonumber(ARGV[11])
+  local ids = {}
+  for at = 12, last_argument, 6 do ids[#ids + 1] = ARGV[at] end
+  preload(ids, false)
+  for at = 12, last_argument, 6 do
     settled[#settled + 1] = settle(
       ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
-    at = at + 6
   end
   if wanted > 0 then claim() end
   if #settled > 0 or #taken > 0 then

@@ -2,7 +2,9 @@
 -- ARGV[1] skew, ARGV[2] channel, ARGV[3] milliseconds from now, then for each lease its task's id and its fence.
 -- Returns one letter a lease: s extended, c extended and its task was cancelled, x lost.
 local until_ms = now + tonumber(ARGV[3])
-local told = {}
+local told, ids = {}, {}
+for at = 4, #ARGV, 2 do ids[#ids + 1] = ARGV[at] end
+preload(ids, false)
 for at = 4, #ARGV, 2 do
   local id, fence = ARGV[at], tonumber(ARGV[at + 1])
   local task = load(id)
@@ -20,7 +22,6 @@ for at = 4, #ARGV, 2 do
     task.lease = until_ms
     task.worker = task.worker or ''
     save(task)
-    redis.call('ZADD', K.leases, until_ms, id)
   end
   told[#told + 1] = letter
 end

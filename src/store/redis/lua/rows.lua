@@ -7,7 +7,7 @@ end
 
 -- Eighteen strings; what is not there is empty. `fixed` is given where the rows are about to be dropped.
 local function row(task, fixed)
-  fixed = fixed or task.fixed or redis.call('HGET', K.tasks, task.id)
+  fixed = fixed or fixed_of(task)
   return {
     task.id, task.state, lane_name(task.lane), text(task.created), text(task.scheduled), text(task.due),
     text(task.retention), text(task.attempts), text(task.crashes), text(task.releases), text(task.fence),

@@ -11,8 +11,8 @@ local K = {
   rings = { [0] = KEYS[5], KEYS[6], KEYS[7], KEYS[8] }, -- lists: numbers of the lanes with something to claim, by rank
   due = KEYS[9],         -- sorted set: id by due time, of what falls due soon
   later = KEYS[10],      -- sorted set: spans of time that have a packed queue, by the first due time in them
-  leases = KEYS[11],     -- sorted set: id by the end of its lease
-  expiry = KEYS[12],     -- sorted set: id by the end of its retention
+  leases = KEYS[11],     -- sorted set: spans in which leases end, likewise
+  expiry = KEYS[12],     -- sorted set: spans in which retentions end, likewise
   names = KEYS[13],      -- hash: scope -> id, or id .. " " .. until
   names_until = KEYS[14], -- sorted set: scope by the time it is free again
   orderings = KEYS[15],  -- hash: ordering key -> holder and number of unfinished tasks
@@ -25,8 +25,11 @@ local K = {
 
 local ID = 26
 local SEGMENT = 64
--- Tasks due within two spans stand in the sorted set, the others in the packed queue of their span.
+-- Tasks due within two spans stand in a sorted set, the others in the packed queue of their span.
 local SPAN_MS = 10000
+-- Ends of leases and of retentions are only known to their span.
+local LEASE_SPAN_MS = 250
+local EXPIRY_SPAN_MS = 10000
 
 local skew = tonumber(ARGV[1])
 local channel = ARGV[2]
@@ -139,6 +142,36 @@ local function clear(q)
   q.added, q.head_ids, q.dirty = {}, nil, true
 end
 
+-- Spans --------------------------------------------------------------------------------------------------
+-- What happens at some time stands in the packed queue of its span of time: a tenth of a sorted set's memory and
+-- time. A queue counts those that still mean it: whoever means it no longer leaves its place behind.
+
+local function span_add(kind, width, index, id, time)
+  local span = math.floor(time / width)
+  local q = queue(kind .. span)
+  if not q.first or time < q.first then
+    q.first = time
+    redis.call('ZADD', index, 'LT', time, span)
+  end
+  push_back(q, id)
+  q.live = q.live + 1
+end
+
+local function close_span(q, index, span)
+  clear(q)
+  redis.call('ZREM', index, span)
+  q.first = nil
+end
+
+local function span_remove(kind, width, index, time)
+  local span = math.floor(time / width)
+  local q = queue(kind .. span)
+  if q.length == 0 then return end
+  q.live = q.live - 1
+  q.dirty = true
+  if q.live <= 0 then close_span(q, index, span) end
+end
+
 -- Lanes --------------------------------------------------------------------------------------------------
 
 local lane_numbers, lane_names = {}, {}
@@ -192,55 +225,124 @@ end
 local WAITING = { s = true, r = true, h = true, t = true }
 local FINAL = { k = true, d = true, c = true }
 
--- The head of a fixed part: state and lane, created, scheduled, retention, ordering key, scopes; the last four
--- may be missing or empty.
+-- The head of a fixed part: state and lane, created, then, where there is anything to say, scheduled, then the
+-- same way retention, ordering key and scopes.
 local function parse_head(id, fixed)
   local head = fixed:sub(1, fixed:find('\n', 1, true) - 1)
   local state, lane, created, rest = head:match('^(%a)(%d+),(%w+)(.*)$')
   local task = {
     id = id, state = state, lane = lane, created = tonumber(created, 36), attempts = 0, crashes = 0, releases = 0,
     fence = 0, lease = false, worker = false, first = false, finished = false, expires = false, reason = false,
-    logged = 0, log = '', retention = false, ordering = false, scopes = false,
+    was_leased = false, was_expiring = false, logged = 0, log = '', retention = false, ordering = false, scopes = false,
   }
   task.scheduled, task.due = task.created, task.created
   if rest ~= '' then
-    local scheduled, retention, ordering, scopes = rest:match('^,([^,]*),([^,]*),([^,]*),([^,]*)$')
+    local scheduled, others = rest:match('^,([^,]*)(.*)$')
+    local retention, ordering, scopes = others:match('^,([^,]*),([^,]*),([^,]*)$')
     if scheduled ~= '' then
       task.scheduled = tonumber(scheduled, 36)
       task.due = math.max(task.scheduled, task.created)
     end
-    if retention ~= '' then task.retention = tonumber(retention) end
-    if ordering ~= '' then task.ordering = ordering end
-    if scopes ~= '' then task.scopes = scopes end
+    if retention then
+      if retention ~= '' then task.retention = tonumber(retention) end
+      if ordering ~= '' then task.ordering = ordering end
+      if scopes ~= '' then task.scopes = scopes end
+    end
   end
   return task
 end
 
--- A task with its changing part; its fixed part too where that had to be read. nil when there is none.
-local function load(id)
-  local packed = redis.call('HGET', K.state, id)
-  if packed then
-    local a = cmsgpack.unpack(packed)
-    return {
-      id = id, state = a[1], lane = a[2], created = a[3], scheduled = a[4], due = a[5], retention = a[6],
-      ordering = a[7], scopes = a[8], attempts = a[9], crashes = a[10], releases = a[11], fence = a[12],
-      lease = a[13], worker = a[14], first = a[15], finished = a[16], expires = a[17], reason = a[18],
-      logged = a[19], log = a[20],
-    }
-  end
-  local fixed = redis.call('HGET', K.tasks, id)
-  if not fixed then return nil end
-  local task = parse_head(id, fixed)
-  task.fixed = fixed
+-- Tasks that this command has read. Each is read once, changed in memory, and written once by commit().
+local open_tasks = {}
+
+local function unpack_state(id, packed)
+  local a = cmsgpack.unpack(packed)
+  local task = {
+    id = id, state = a[1], lane = a[2], created = a[3], scheduled = a[4], due = a[5], retention = a[6],
+    ordering = a[7], scopes = a[8], attempts = a[9], crashes = a[10], releases = a[11], fence = a[12],
+    lease = a[13], worker = a[14], first = a[15], finished = a[16], expires = a[17], reason = a[18],
+    logged = a[19], log = a[20],
+  }
+  task.was_leased, task.was_expiring = task.lease, task.expires
   return task
+end
+
+local function remember(id, packed, fixed)
+  local task = nil
+  if packed then task = unpack_state(id, packed)
+  elseif fixed then task = parse_head(id, fixed) end
+  if task then
+    task.fixed = fixed or nil
+    task.fresh = not packed
+  end
+  open_tasks[id] = task or false
+  return task
+end
+
+-- A task, or nil when there is none. `fresh` says that it has no changing part.
+local function load(id)
+  local task = open_tasks[id]
+  if task ~= nil then return task or nil end
+  local packed = redis.call('HGET', K.state, id)
+  return remember(id, packed, not packed and redis.call('HGET', K.tasks, id))
+end
+
+-- Reads many tasks in two calls; with their fixed parts where these are wanted whatever they are.
+local function preload(ids, with_fixed)
+  local missing = {}
+  for _, id in ipairs(ids) do
+    if open_tasks[id] == nil then missing[#missing + 1] = id end
+  end
+  if #missing == 0 then return end
+  local packed = redis.call('HMGET', K.state, unpack(missing))
+  local unpacked = {}
+  if with_fixed then
+    unpacked = missing
+  else
+    for place, id in ipairs(missing) do
+      if not packed[place] then unpacked[#unpacked + 1] = id end
+    end
+  end
+  local fixed = {}
+  if #unpacked > 0 then
+    for place, value in ipairs(redis.call('HMGET', K.tasks, unpack(unpacked))) do fixed[unpacked[place]] = value end
+  end
+  for place, id in ipairs(missing) do remember(id, packed[place], fixed[id]) end
+end
+
+local function fixed_of(task)
+  return task.fixed or redis.call('HGET', K.tasks, task.id)
 end
 
 local function save(task)
-  redis.call('HSET', K.state, task.id, cmsgpack.pack({
-    task.state, task.lane, task.created, task.scheduled, task.due, task.retention, task.ordering, task.scopes,
-    task.attempts, task.crashes, task.releases, task.fence, task.lease, task.worker, task.first, task.finished,
-    task.expires, task.reason, task.logged, task.log,
-  }))
+  task.dirty = true
+end
+
+-- Visits the ids in the spans whose first time is not after `upto`, at most `limit` of them. `visit` answers
+-- `done` for one that means its span and has been dealt with, `stay` for one that is to be visited again, and
+-- nothing for one that means it no longer. Returns how many were visited, and whether more spans are waiting.
+local MAX_SPANS = 50
+local function visit_spans(kind, index, upto, limit, visit)
+  local visited = 0
+  local spans = redis.call('ZRANGEBYSCORE', index, '-inf', upto, 'LIMIT', 0, MAX_SPANS)
+  for _, name in ipairs(spans) do
+    if visited >= limit then break end
+    local q, span = queue(kind .. name), tonumber(name)
+    local ids = {}
+    for place = 1, math.min(q.length, limit - visited) do
+      ids[place] = pop_front(q)
+      if not ids[place] then break end
+    end
+    preload(ids, false)
+    for _, id in ipairs(ids) do
+      local what = visit(id, load(id), span)
+      if what == 'stay' then push_back(q, id)
+      elseif what == 'done' then q.live = q.live - 1 end
+    end
+    visited = visited + #ids
+    if q.live <= 0 or q.length == 0 then close_span(q, index, name) end
+  end
+  return visited, #spans >= MAX_SPANS
 end
 
 -- Gives a task another state, in its record and in the counters.
@@ -249,49 +351,70 @@ local function become(task, state)
   task.state = state
 end
 
--- Records a new state of a task that is as it was accepted without giving it a changing part: that would
--- double what a waiting task costs.
+-- Records a new state of a waiting task without giving a fresh one a changing part: that would double what it
+-- costs.
 local function save_waiting(task)
-  if task.fixed then
-    redis.call('HSET', K.tasks, task.id, task.state .. task.fixed:sub(2))
-  else
-    save(task)
+  if not task.fresh then return save(task) end
+  task.fixed = task.state .. task.fixed:sub(2)
+  redis.call('HSET', K.tasks, task.id, task.fixed)
+end
+
+local dropped = {}
+
+local function drop(task)
+  dropped[#dropped + 1] = task.id
+  open_tasks[task.id] = false
+  if task.was_expiring then span_remove('e', EXPIRY_SPAN_MS, K.expiry, task.was_expiring) end
+  if task.was_leased then span_remove('l', LEASE_SPAN_MS, K.leases, task.was_leased) end
+  count(task.lane, task.state, nil)
+end
+
+-- Calls a command with any number of arguments after the key, some at a time.
+local CHUNK = 1000
+local function call_in_chunks(command, key, args)
+  for at = 1, #args, CHUNK do
+    redis.call(command, key, unpack(args, at, math.min(at + CHUNK - 1, #args)))
   end
 end
 
-local function drop(task)
-  redis.call('HDEL', K.tasks, task.id)
-  redis.call('HDEL', K.state, task.id)
-  redis.call('ZREM', K.expiry, task.id)
-  count(task.lane, task.state, nil)
+local function write_tasks()
+  local states = {}
+  for id, task in pairs(open_tasks) do
+    if task and task.dirty then
+      states[#states + 1] = id
+      states[#states + 1] = cmsgpack.pack({
+        task.state, task.lane, task.created, task.scheduled, task.due, task.retention, task.ordering, task.scopes,
+        task.attempts, task.crashes, task.releases, task.fence, task.lease, task.worker, task.first, task.finished,
+        task.expires, task.reason, task.logged, task.log,
+      })
+      if task.lease ~= task.was_leased then
+        if task.was_leased then span_remove('l', LEASE_SPAN_MS, K.leases, task.was_leased) end
+        if task.lease then span_add('l', LEASE_SPAN_MS, K.leases, id, task.lease) end
+      end
+      if task.expires ~= task.was_expiring then
+        if task.was_expiring then span_remove('e', EXPIRY_SPAN_MS, K.expiry, task.was_expiring) end
+        if task.expires then span_add('e', EXPIRY_SPAN_MS, K.expiry, id, task.expires) end
+      end
+    end
+  end
+  call_in_chunks('HSET', K.state, states)
+  call_in_chunks('HDEL', K.tasks, dropped)
+  call_in_chunks('HDEL', K.state, dropped)
 end
 
 -- Waiting ------------------------------------------------------------------------------------------------
 
--- A span's queue counts those that still wait in it: one that was cancelled or moved leaves its place behind.
 local function wait_until_due(id, due)
-  local span = math.floor(due / SPAN_MS)
-  if span * SPAN_MS - now < SPAN_MS then
+  if math.floor(due / SPAN_MS) * SPAN_MS - now < SPAN_MS then
     redis.call('ZADD', K.due, due, id)
-    return
+  else
+    span_add('b', SPAN_MS, K.later, id, due)
   end
-  local q = queue('b' .. span)
-  redis.call('ZADD', K.later, 'LT', due, span)
-  push_back(q, id)
-  q.live = q.live + 1
 end
 
 -- A scheduled or retrying task waits for its time no longer; to be told before its due time changes.
 local function stop_waiting(task)
-  if redis.call('ZREM', K.due, task.id) == 1 then return end
-  local span = math.floor(task.due / SPAN_MS)
-  local q = queue('b' .. span)
-  if q.length == 0 then return end
-  q.live = q.live - 1
-  q.dirty = true
-  if q.live > 0 then return end
-  clear(q)
-  redis.call('ZREM', K.later, span)
+  if redis.call('ZREM', K.due, task.id) == 0 then span_remove('b', SPAN_MS, K.later, task.due) end
 end
 
 local function ordering_of(key)
@@ -360,29 +483,17 @@ end
 
 -- Moves what falls due: spans that begin soon into the sorted set, what is due out of it into its lane.
 -- Both at most `limit`; whether more is left to be moved now.
-local MAX_SPANS = 50
 local function promote(limit)
-  local moved = 0
-  local spans = redis.call('ZRANGEBYSCORE', K.later, '-inf', now + 2 * SPAN_MS, 'LIMIT', 0, MAX_SPANS)
-  for _, span in ipairs(spans) do
-    if span * SPAN_MS - now < SPAN_MS then
-      local q = queue('b' .. span)
-      while moved < limit do
-        local id = pop_front(q)
-        if not id then break end
-        moved = moved + 1
-        local task = load(id)
-        if task and (task.state == 's' or task.state == 't') and math.floor(task.due / SPAN_MS) == tonumber(span) then
-          redis.call('ZADD', K.due, task.due, id)
-          q.live = q.live - 1
-        end
-      end
-      if q.length == 0 then redis.call('ZREM', K.later, span) end
+  local moved, more_spans = visit_spans('b', K.later, now + SPAN_MS, limit, function(id, task, span)
+    if task and (task.state == 's' or task.state == 't') and math.floor(task.due / SPAN_MS) == span then
+      redis.call('ZADD', K.due, task.due, id)
+      return 'done'
     end
-  end
+  end)
   local due = redis.call('ZRANGEBYSCORE', K.due, '-inf', now, 'LIMIT', 0, limit)
+  preload(due, false)
+  call_in_chunks('ZREM', K.due, due)
   for _, id in ipairs(due) do
-    redis.call('ZREM', K.due, id)
     local task = load(id)
     -- A task that was cancelled or moved meanwhile left its place behind.
     if task and (task.state == 's' or task.state == 't') and task.due <= now then
@@ -390,7 +501,7 @@ local function promote(limit)
       save_waiting(task)
     end
   end
-  return moved >= limit or #due >= limit or #spans >= MAX_SPANS
+  return moved >= limit or #due >= limit or more_spans
 end
 
 -- How long until something waits to be moved or claimed: -1 when nothing waits for a time.
@@ -442,11 +553,11 @@ local function retire(task, retention)
   end
   task.expires = now + retention
   save(task)
-  redis.call('ZADD', K.expiry, task.expires, task.id)
 end
 
--- What the command has changed in memory is written: packed queues, rings and counters.
+-- What the command has changed in memory is written: tasks, packed queues, rings and counters.
 local function commit()
+  write_tasks()
   for name, q in pairs(open_queues) do
     if q.dirty then
       write_added(q)

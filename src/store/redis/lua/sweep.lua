@@ -3,23 +3,24 @@
 --   tasks go before their time, those first that would go first.
 -- Returns { tasks, names }.
 local limit = tonumber(ARGV[3])
-local before = ARGV[4] == '1' and '+inf' or now
+local pressed = ARGV[4] == '1'
 local tasks = 0
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.expiry, '-inf', before, 'LIMIT', 0, limit)) do
-  local task = load(id)
-  if task and FINAL[task.state] and not task.lease then
-    drop(task)
-  else
-    redis.call('ZREM', K.expiry, id)
-  end
+visit_spans('e', K.expiry, pressed and '+inf' or now, limit * 4, function(_, task, span)
+  if not task or not task.expires or math.floor(task.expires / EXPIRY_SPAN_MS) ~= span then return nil end
+  if (task.expires > now and not pressed) or tasks >= limit then return 'stay' end
+  task.was_expiring = false
+  drop(task)
   tasks = tasks + 1
-end
+  return 'done'
+end)
 
 local scopes = redis.call('ZRANGEBYSCORE', K.names_until, '-inf', now, 'LIMIT', 0, limit)
 for _, scope in ipairs(scopes) do
   redis.call('ZREM', K.names_until, scope)
   redis.call('HDEL', K.names, scope)
 end
+
+commit()
 
 -- The log is walked in step with what goes, from its oldest part on and round again; the segment that still
 -- grows is left alone.
@@ -48,5 +49,4 @@ end
 if first ~= start_first or cursor ~= start_cursor then
   redis.call('HSET', K.meta, 'log_first', first, 'log_cursor', cursor)
 end
-commit()
 return { tasks, #scopes }
