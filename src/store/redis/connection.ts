@@ -66,6 +66,7 @@ export interface ConnectionState {
 export class RedisConnection {
   readonly #endpoint: RedisEndpoint;
   readonly #options: RedisConnectionOptions;
+  readonly #logger: ConnectionLogger;
   readonly #locator: PrimaryLocator;
   readonly #keeper: LinkKeeper;
   readonly #reconnectListeners = new Set<() => void>();
@@ -94,10 +95,11 @@ export class RedisConnection {
   private constructor(endpoint: RedisEndpoint, options: RedisConnectionOptions) {
     this.#endpoint = endpoint;
     this.#options = options;
-    const { clock, logger, role } = options;
+    const { clock } = options;
+    this.#logger = labelled(options.logger, options.role);
     this.#locator =
       endpoint.kind === "sentinel"
-        ? new SentinelWatch({ endpoint, clock, logger, name: this.#clientName() })
+        ? new SentinelWatch({ endpoint, clock, logger: this.#logger, name: this.#clientName() })
         : fixedPrimary(endpoint);
     this.#keeper = new LinkKeeper({
       locator: this.#locator,
@@ -106,7 +108,7 @@ export class RedisConnection {
         if (again) for (const listener of [...this.#reconnectListeners]) listener();
       },
       clock,
-      tell: (level, facts, message) => logger[level]({ connection: role, ...facts }, message),
+      tell: (level, facts, message) => this.#logger[level](facts, message),
     });
   }
 
@@ -160,12 +162,12 @@ export class RedisConnection {
    */
   subscribe(channel: string, listener: MessageListener): () => void {
     if (this.#closed) return () => {};
-    const { clock, logger } = this.#options;
+    const { clock } = this.#options;
     this.#subscriber ??= new Subscriber({
       locator: this.#locator,
       open: (address, signal) => this.#dial(address, "server", signal),
       clock,
-      logger,
+      logger: this.#logger,
     });
     return this.#subscriber.add(channel, listener);
   }
@@ -193,7 +195,7 @@ export class RedisConnection {
   }
 
   async #start(): Promise<void> {
-    const { connectRetries, retryIntervalMs, logger, signal, role } = this.#options;
+    const { connectRetries, retryIntervalMs, signal } = this.#options;
     const tries = Math.max(connectRetries, 1);
     const policy = retry(
       handleWhen((thrown) => !(thrown instanceof LinkError && thrown.final)),
@@ -204,8 +206,8 @@ export class RedisConnection {
       try {
         await this.#keeper.connect();
       } catch (thrown) {
-        const facts = { connection: role, try: attempt + 1, of: tries, reason: messageOf(thrown) };
-        logger.warn(facts, "cannot connect to Redis");
+        const facts = { try: attempt + 1, of: tries, reason: messageOf(thrown) };
+        this.#logger.warn(facts, "cannot connect to Redis");
         throw thrown;
       }
     }, signal);
@@ -252,6 +254,15 @@ export class RedisConnection {
       true,
     );
   }
+}
+
+/** Says in every line which connection it is about. */
+function labelled(logger: ConnectionLogger, connection: string): ConnectionLogger {
+  return {
+    debug: (facts, message) => logger.debug({ connection, ...facts }, message),
+    info: (facts, message) => logger.info({ connection, ...facts }, message),
+    warn: (facts, message) => logger.warn({ connection, ...facts }, message),
+  };
 }
 
 async function run(

@@ -1,0 +1,109 @@
+/** GET /v1/tasks: pages through the tasks that match a filter. */
+
+import { type Static, Type } from "@sinclair/typebox";
+import type { FieldProblem } from "../core/errors.ts";
+import { MAX_PAGE, type TaskFilter } from "../core/store.ts";
+import { TASK_STATES, type TaskState } from "../core/task.ts";
+import { ClientIdSchema, QueueNameSchema } from "../service/enqueue-request.ts";
+import { parseInstantMs } from "../service/instant.ts";
+import { invalid } from "../service/new-task.ts";
+import type { TaskService } from "../service/tasks.ts";
+import { json, type Route } from "./route.ts";
+import { TaskSchema, taskJson } from "./task-json.ts";
+import { compile } from "./validate.ts";
+
+const DEFAULT_PAGE = 50;
+
+const InstantParameter = (description: string) =>
+  Type.String({ maxLength: 64, description, "x-allowed": "RFC 3339 or seconds since 1970" });
+
+const ListQuerySchema = Type.Object(
+  {
+    queue: Type.Optional(QueueNameSchema),
+    state: Type.Optional(
+      Type.Unsafe<TaskState>(
+        Type.Union(
+          TASK_STATES.map((state) => Type.Literal(state)),
+          { "x-allowed": `one of ${TASK_STATES.join(", ")}` },
+        ),
+      ),
+    ),
+    client_id: Type.Optional(ClientIdSchema),
+    from: Type.Optional(InstantParameter("Handed in at this time or later.")),
+    to: Type.Optional(InstantParameter("Handed in before this time.")),
+    limit: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: MAX_PAGE,
+        default: DEFAULT_PAGE,
+        "x-allowed": `a whole number from 1 to ${MAX_PAGE}`,
+      }),
+    ),
+    cursor: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 512,
+        description: "next_cursor of the page before.",
+        "x-allowed": "the next_cursor of the page before",
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+const TaskPageSchema = Type.Object({
+  tasks: Type.Array(TaskSchema, { description: "Newest first." }),
+  next_cursor: Type.Union([Type.String(), Type.Null()], { description: "Null on the last page." }),
+});
+
+export function taskListRoute(service: TaskService): Route {
+  const validator = compile(ListQuerySchema);
+  return {
+    method: "GET",
+    path: "/v1/tasks",
+    summary: "List tasks, newest first",
+    admin: true,
+    query: ListQuerySchema,
+    answers: { 200: { description: "A page of tasks.", schema: TaskPageSchema } },
+    problems: [400, 401, 503],
+    async handle({ request }) {
+      const query = queryOf(request);
+      if (!validator.fits(query)) throw invalid(validator.problems(query));
+      const page = await service.list(filterOf(query));
+      return json(200, { tasks: page.tasks.map(taskJson), next_cursor: page.nextCursor });
+    },
+  };
+}
+
+/** The query's parameters; refuses one that is given twice, of which one would be ignored. */
+function queryOf(request: Request): Record<string, unknown> {
+  const query: Record<string, unknown> = Object.create(null);
+  for (const [name, value] of new URL(request.url).searchParams) {
+    if (name in query) throw invalid([{ path: name, message: "must be given once" }]);
+    query[name] = name === "limit" && /^\d{1,9}$/.test(value) ? Number(value) : value;
+  }
+  return query;
+}
+
+function filterOf(query: Static<typeof ListQuerySchema>): TaskFilter {
+  const problems: FieldProblem[] = [];
+  const fromMs = instantOf("from", query.from, problems);
+  const toMs = instantOf("to", query.to, problems);
+  if (problems.length > 0) throw invalid(problems);
+  return {
+    limit: query.limit ?? DEFAULT_PAGE,
+    ...(query.queue !== undefined && { queue: query.queue }),
+    ...(query.state !== undefined && { state: query.state }),
+    ...(query.client_id !== undefined && { clientId: query.client_id }),
+    ...(fromMs !== null && { fromMs }),
+    ...(toMs !== null && { toMs }),
+    ...(query.cursor !== undefined && { cursor: query.cursor }),
+  };
+}
+
+function instantOf(path: string, text: string | undefined, problems: FieldProblem[]): number | null {
+  if (text === undefined) return null;
+  const atMs = parseInstantMs(/^\d{1,12}(?:\.\d{1,9})?$/.test(text) ? Number(text) : text);
+  if (atMs === null) problems.push({ path, message: "must be RFC 3339 or seconds since 1970" });
+  return atMs;
+}
