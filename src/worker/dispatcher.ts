@@ -1,0 +1,132 @@
+/** Takes one claimed task through policies and transport to its settlement. */
+
+import type { Clock, Random } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
+import { defaultRetryPolicy, type RetryPolicy } from "../core/retry.ts";
+import type { ClaimedTask, Settlement } from "../core/store.ts";
+import type { Delivery, Outcome, Transport } from "../core/transport.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { Breakers } from "./policies.ts";
+import { Run } from "./run.ts";
+import { settlementOf } from "./settlement.ts";
+
+/** Finds the transport that owns a url's scheme. */
+export interface TransportSource {
+  for(url: string): Transport | undefined;
+}
+
+export interface DispatcherOptions {
+  /** The worker's id, kept with every attempt. */
+  readonly id: string;
+  readonly transports: TransportSource;
+  readonly breakers: Breakers;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Upper bound of any one attempt. */
+  readonly taskTimeoutMs: number;
+  /** Retries after the first attempt of a task that does not say. */
+  readonly maxRetries: number;
+}
+
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #retry: RetryPolicy;
+  /** Transports that broke their contract; each is reported once, for a bug shows in every delivery. */
+  readonly #reported = new Set<string>();
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    this.#retry = defaultRetryPolicy(options.maxRetries);
+  }
+
+  /** A run of the task, its clock started. `leasedAtMonoMs` is when its lease was asked for. */
+  begin(task: ClaimedTask, leasedAtMonoMs: number): Run {
+    const { taskTimeoutMs, clock } = this.#options;
+    const timeoutMs = Math.min(task.timeoutMs ?? taskTimeoutMs, taskTimeoutMs);
+    return new Run(task, clock.now(), timeoutMs, leasedAtMonoMs);
+  }
+
+  /** Delivers, and tells what is to be settled; null when the lease was lost. Never rejects. */
+  async deliver(run: Run): Promise<Settlement | null> {
+    const { breakers, id, clock, random } = this.#options;
+    const outcome = await breakers.guard(run.task.target.url, () => this.#send(run));
+    return settlementOf(run, outcome, {
+      workerId: id,
+      retry: this.#retry,
+      random: random(),
+      nowMs: clock.now(),
+    });
+  }
+
+  /** Resolves with the transport's outcome, or with a failure of ours; never rejects. */
+  #send(run: Run): Promise<Outcome> {
+    return new Promise((resolve) => {
+      const { task } = run;
+      let transport: Transport | undefined;
+      try {
+        transport = this.#options.transports.for(task.target.url);
+        if (transport === undefined) return resolve(noTransport(task.target.url));
+        run.abandon = () => resolve(ABANDONED);
+        const { name } = transport;
+        transport.deliver(deliveryOf(run), run.signal).then(
+          (outcome) =>
+            resolve(isOutcome(outcome) ? outcome : this.#broke(name, new Error("it gave no outcome"))),
+          (thrown: unknown) => resolve(this.#broke(name, thrown)),
+        );
+      } catch (thrown) {
+        resolve(this.#broke(transport?.name, thrown));
+      }
+    });
+  }
+
+  #broke(transport = "registry", thrown: unknown): Outcome {
+    if (!this.#reported.has(transport)) {
+      this.#reported.add(transport);
+      this.#options.logger.error(
+        { err: thrown, transport },
+        "a transport broke its contract; it is not logged again",
+      );
+    }
+    return failure(`transport ${transport} broke: ${messageOf(thrown)}`, false);
+  }
+}
+
+/** A transport may come from a plugin, whose types nobody has checked. */
+function isOutcome(value: unknown): boolean {
+  const kind = (value as { kind?: unknown } | null | undefined)?.kind;
+  return kind === "delivered" || kind === "failed" || kind === "deferred";
+}
+
+/** Its run was broken off, and why decides what becomes of it. */
+const ABANDONED: Outcome = { kind: "deferred", afterMs: 0, reason: "the transport did not end when told to" };
+
+function deliveryOf({ task, timeoutMs }: Run): Delivery {
+  return {
+    taskId: task.id,
+    queue: task.queue,
+    target: task.target,
+    attempt: task.attempt,
+    fence: task.fence,
+    scheduledAtMs: task.scheduledAtMs,
+    timeoutMs,
+    traceparent: task.traceparent,
+  };
+}
+
+function noTransport(url: string): Outcome {
+  const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0] ?? "without a scheme";
+  return failure(`no transport is installed for urls ${scheme}`, true);
+}
+
+function failure(error: string, permanent: boolean): Outcome {
+  return {
+    kind: "failed",
+    status: null,
+    error,
+    responseExcerpt: null,
+    permanent,
+    retryAfterMs: null,
+    hostAtFault: false,
+  };
+}

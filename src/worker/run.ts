@@ -1,0 +1,66 @@
+/** One claimed task on its way through this worker: its lease, its abort, and how it ends. */
+
+import type { ClaimedTask, LeaseRef, Settlement } from "../core/store.ts";
+
+/**
+ * Why a delivery is broken off by the worker, not by its target.
+ * `stopped`: the worker shuts down. `cancelled`: the task was cancelled. `lost`: the store says that the
+ * lease is no longer ours. `expired`: by our own reckoning it must have run out. `overdue`: the transport
+ * did not keep the timeout it was given.
+ */
+export type BreakOff = "stopped" | "cancelled" | "lost" | "expired" | "overdue";
+
+/** Held in a slot from the claim until its settlement is in the store. */
+export class Run {
+  readonly task: ClaimedTask;
+  readonly lease: LeaseRef;
+  readonly startedAtMs: number;
+  /** Bound of the attempt, which the transport is to keep. */
+  readonly timeoutMs: number;
+  /** When the lease was last known to be granted, on the process's monotonic clock (`performance.now()`). */
+  leasedAtMonoMs: number;
+  /** Since when it is being delivered, on the same clock. */
+  readonly startedAtMonoMs: number;
+  /** Set once the delivery is over. Null while it runs. */
+  settlement: Settlement | null = null;
+  /** Whether the delivery is over, one way or another. */
+  ended = false;
+  /** Ends the wait for a transport that ignores its abort; set once the transport has been called. */
+  abandon: () => void = () => {};
+  readonly #abort = new AbortController();
+  #brokenOff: BreakOff | null = null;
+  #brokenOffAtMonoMs = 0;
+
+  constructor(task: ClaimedTask, startedAtMs: number, timeoutMs: number, leasedAtMonoMs: number) {
+    this.task = task;
+    this.lease = { taskId: task.id, fence: task.fence };
+    this.startedAtMs = startedAtMs;
+    this.timeoutMs = timeoutMs;
+    this.leasedAtMonoMs = leasedAtMonoMs;
+    this.startedAtMonoMs = performance.now();
+  }
+
+  /** Aborts when the delivery is broken off. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** Why it was broken off; null when it was not. */
+  get brokenOff(): BreakOff | null {
+    return this.#brokenOff;
+  }
+
+  /** Whether it was broken off at least `ms` ago and its transport has still not let go. */
+  ignoresAbort(nowMonoMs: number, ms: number): boolean {
+    return !this.ended && this.#brokenOff !== null && nowMonoMs - this.#brokenOffAtMonoMs >= ms;
+  }
+
+  /** Aborts the delivery. The first reason stands; a delivery that is over is left alone. */
+  breakOff(why: BreakOff): boolean {
+    if (this.ended || this.#brokenOff !== null) return false;
+    this.#brokenOff = why;
+    this.#brokenOffAtMonoMs = performance.now();
+    this.#abort.abort();
+    return true;
+  }
+}

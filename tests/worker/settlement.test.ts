@@ -1,0 +1,153 @@
+/** The one place where a delivery's end becomes a settlement: each reason for breaking off, with each outcome. */
+
+import { describe, expect, test } from "bun:test";
+import { defaultRetryPolicy } from "../../src/core/retry.ts";
+import type { ClaimedTask } from "../../src/core/store.ts";
+import type { Outcome } from "../../src/core/transport.ts";
+import { type BreakOff, Run } from "../../src/worker/run.ts";
+import { settlementOf } from "../../src/worker/settlement.ts";
+import { newTarget } from "../support/tasks.ts";
+
+const STARTED_MS = 1_700_000_000_000;
+const JUDGE = { workerId: "w", retry: defaultRetryPolicy(5), random: 0.5, nowMs: STARTED_MS + 250 };
+
+function claimed(overrides: Partial<ClaimedTask> = {}): ClaimedTask {
+  return {
+    id: "task",
+    queue: "default",
+    clientId: "client",
+    priority: "normal",
+    target: newTarget(),
+    timeoutMs: null,
+    retry: {},
+    traceparent: null,
+    scheduledAtMs: STARTED_MS,
+    firstAttemptAtMs: null,
+    attempt: 2,
+    crashes: 0,
+    fence: 7,
+    leaseUntilMs: STARTED_MS + 30_000,
+    ...overrides,
+  };
+}
+
+function ended(why: BreakOff | null, outcome: Outcome, task = claimed()) {
+  const run = new Run(task, STARTED_MS, 1_000, performance.now());
+  if (why !== null) run.breakOff(why);
+  return settlementOf(run, outcome, JUDGE);
+}
+
+const DELIVERED: Outcome = { kind: "delivered", status: 200, responseExcerpt: "ok" };
+const DEFERRED: Outcome = { kind: "deferred", afterMs: 5_000, reason: "breaker" };
+const FAILED: Outcome = {
+  kind: "failed",
+  status: 500,
+  error: "answered 500",
+  responseExcerpt: "oops",
+  permanent: false,
+  retryAfterMs: null,
+  hostAtFault: true,
+};
+const LEASE = { taskId: "task", fence: 7 };
+
+describe("settlementOf", () => {
+  test("a delivered task succeeds, with the attempt's number, start, duration and worker", () => {
+    expect(ended(null, DELIVERED)).toEqual({
+      lease: LEASE,
+      verdict: { kind: "succeeded" },
+      attempt: {
+        number: 2,
+        startedAtMs: STARTED_MS,
+        durationMs: 250,
+        status: 200,
+        error: null,
+        responseExcerpt: "ok",
+        worker: "w",
+      },
+    });
+  });
+
+  test("a failed one is retried by the worker's policy, and by its own where it has one", () => {
+    expect(ended(null, FAILED)?.verdict).toMatchObject({ kind: "retry", afterMs: 2_000 });
+    const own = claimed({ retry: { minBackoffMs: 10, jitter: 0 } });
+    expect(ended(null, FAILED, own)?.verdict).toMatchObject({ kind: "retry", afterMs: 20 });
+    expect(ended(null, FAILED, claimed({ retry: { maxAttempts: 2 } }))?.verdict.kind).toBe("dead");
+  });
+
+  test("a task's first attempt counts for its maximal duration when none was charged before", () => {
+    const retry = { maxAttempts: 1, maxDurationMs: 300 };
+    expect(ended(null, FAILED, claimed({ retry }))?.verdict.kind).toBe("retry");
+    const before = claimed({ retry, firstAttemptAtMs: STARTED_MS - 100 });
+    expect(ended(null, FAILED, before)?.verdict.kind).toBe("dead");
+  });
+
+  test("a deferred one is released uncharged until its time", () => {
+    expect(ended(null, DEFERRED)).toEqual({
+      lease: LEASE,
+      verdict: { kind: "released", afterMs: 5_000, reason: "breaker" },
+      attempt: null,
+    });
+  });
+
+  for (const why of ["stopped", "expired"] as const) {
+    test(`one broken off as ${why} is released at once uncharged, whatever the transport made of its abort`, () => {
+      for (const outcome of [DEFERRED, FAILED]) {
+        expect(ended(why, outcome)).toMatchObject({
+          verdict: { kind: "released", afterMs: 0 },
+          attempt: null,
+        });
+      }
+    });
+  }
+
+  test("one that came through while it was broken off has succeeded", () => {
+    for (const why of ["stopped", "expired", "cancelled", "overdue"] as const) {
+      expect(ended(why, DELIVERED)).toMatchObject({
+        verdict: { kind: "succeeded" },
+        attempt: { status: 200 },
+      });
+    }
+  });
+
+  test("one whose lease was lost is not settled at all", () => {
+    for (const outcome of [DELIVERED, DEFERRED, FAILED]) expect(ended("lost", outcome)).toBeNull();
+  });
+
+  test("a cancelled one leaves its attempt on record as cancelled", () => {
+    expect(ended("cancelled", DEFERRED)?.attempt).toMatchObject({
+      number: 2,
+      error: "cancelled",
+      status: null,
+    });
+  });
+
+  test("one whose transport overran its timeout is a charged failure", () => {
+    const settlement = ended("overdue", DEFERRED);
+    expect(settlement?.verdict.kind).toBe("retry");
+    expect(settlement?.attempt?.error).toContain("1000 ms");
+  });
+
+  test("a clock that was set back gives no negative duration", () => {
+    const run = new Run(claimed(), STARTED_MS, 1_000, performance.now());
+    expect(settlementOf(run, DELIVERED, { ...JUDGE, nowMs: STARTED_MS - 60_000 })?.attempt?.durationMs).toBe(
+      0,
+    );
+  });
+});
+
+describe("a run", () => {
+  test("aborts its delivery once, for the first reason given", () => {
+    const run = new Run(claimed(), STARTED_MS, 1_000, performance.now());
+    expect(run.breakOff("cancelled")).toBe(true);
+    expect(run.signal.aborted).toBe(true);
+    expect(run.breakOff("stopped")).toBe(false);
+    expect(run.brokenOff).toBe("cancelled");
+  });
+
+  test("that has ended is not broken off any more", () => {
+    const run = new Run(claimed(), STARTED_MS, 1_000, performance.now());
+    run.ended = true;
+    expect(run.breakOff("lost")).toBe(false);
+    expect(run.signal.aborted).toBe(false);
+  });
+});
