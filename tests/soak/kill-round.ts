@@ -35,6 +35,9 @@ export interface RoundReport {
 
 const WRITERS = 12;
 const CONCURRENCY = 20;
+/** A writer rests this long after each task, so that the worker keeps up and a backlog is never taken for a loss. */
+const MIN_REST_MS = 10;
+const MAX_REST_MS = 30;
 /** The target takes this long to answer, at most: enough that some deliveries are always under way. */
 const MAX_ANSWER_MS = 30;
 /** What recovery may take beyond the lease before the round gives up and reports what is missing. */
@@ -62,7 +65,7 @@ export async function killRound({ victim, seed, leaseSec }: RoundOptions): Promi
     let api = await start(victim === "all" ? "all" : "serve");
     const worker = victim === "all" ? api : await start("work");
     const doomed = victim === "serve" ? api : worker;
-    const writers = new Writers(() => api.url, target.url);
+    const writers = new Writers(() => api.url, target.url, random);
     writers.start(WRITERS);
     await wait(300 + random() * 1_200);
 
@@ -117,12 +120,14 @@ class Writers {
   refused = 0;
   readonly #apiUrl: () => string;
   readonly #targetUrl: string;
+  readonly #random: () => number;
   #stopped = false;
   #loops: Promise<void>[] = [];
 
-  constructor(apiUrl: () => string, targetUrl: string) {
+  constructor(apiUrl: () => string, targetUrl: string, random: () => number) {
     this.#apiUrl = apiUrl;
     this.#targetUrl = targetUrl;
+    this.#random = random;
   }
 
   start(count: number): void {
@@ -150,10 +155,10 @@ class Writers {
         if (answer.status === 202 && id !== undefined) this.acknowledged.push(id);
         else this.refused++;
       } catch {
+        // The API is down between the kill and the restart.
         this.refused++;
-        // The API is down between the kill and the restart; a short breath keeps this from spinning.
-        await wait(20);
       }
+      await wait(MIN_REST_MS + this.#random() * (MAX_REST_MS - MIN_REST_MS));
     }
   }
 }
