@@ -1,0 +1,243 @@
+/** What the HTTP transport promises on every runtime that it runs on: TLS, dialling a judged address, no proxy, bounds. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pourInto, startRawTarget, startTarget, type TargetTls, unusedPort } from "../support/target.ts";
+import { probe, RUNTIMES } from "./runtimes.ts";
+
+const TEST_TIMEOUT_MS = 40_000;
+const IDLE_MS = 9_000;
+const directory = mkdtempSync(join(tmpdir(), "task-runner-tls-"));
+
+/** A self-signed certificate for one name, trusted by whoever is given its path. */
+function certificateFor(name: string, subjectAltName: string): TargetTls & { readonly path: string } {
+  const key = join(directory, `${name}.key`);
+  const path = join(directory, `${name}.pem`);
+  const args = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(" ");
+  execFileSync(
+    "openssl",
+    [
+      ...args,
+      "-keyout",
+      key,
+      "-out",
+      path,
+      "-subj",
+      `/CN=${name}`,
+      "-addext",
+      `subjectAltName=${subjectAltName}`,
+    ],
+    { stdio: "ignore" },
+  );
+  return { path, cert: readFileSync(path, "utf8"), key: readFileSync(key, "utf8") };
+}
+
+let named: ReturnType<typeof certificateFor>;
+let addressed: ReturnType<typeof certificateFor>;
+
+beforeAll(() => {
+  named = certificateFor("good.example", "DNS:good.example");
+  addressed = certificateFor("loopback", "IP:127.0.0.1");
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+for (const runtime of RUNTIMES) {
+  describe(`on ${runtime.name}`, () => {
+    test(
+      "delivers over TLS to a certificate it trusts, and refuses any other in words",
+      async () => {
+        await using trusted = await startTarget(undefined, addressed);
+        await using misnamed = await startTarget(undefined, named);
+        await using plain = await startTarget();
+        const urls = [trusted.url, misnamed.url, `https://127.0.0.1:${plain.port}`];
+        const deliver = urls.map((url) => ({ url: `${url}/x?token=s3cret` }));
+        const trust = { NODE_EXTRA_CA_CERTS: addressed.path, DENO_CERT: addressed.path };
+        const { outcomes } = await probe(runtime, { deliver }, trust);
+        expect(outcomes[0]).toEqual({ kind: "delivered", status: 200, responseExcerpt: "ok" });
+        for (const outcome of outcomes.slice(1)) {
+          expect(outcome).toMatchObject({
+            kind: "failed",
+            status: null,
+            permanent: false,
+            hostAtFault: true,
+          });
+          expect(JSON.stringify(outcome)).not.toContain("s3cret");
+        }
+        expect(outcomes[1]).toHaveProperty("error", "TLS certificate is self-signed and not trusted");
+        expect(outcomes[2]).toHaveProperty("error", expect.stringMatching(/^TLS handshake failed/));
+        expect([trusted.requests.length, misnamed.requests.length]).toEqual([1, 0]);
+      },
+      TEST_TIMEOUT_MS,
+    );
+
+    test(
+      "refuses a trusted certificate of another name, and says for which name it is not valid",
+      async () => {
+        await using target = await startTarget(undefined, named);
+        const { outcomes } = await probe(
+          runtime,
+          { deliver: [{ url: target.url }] },
+          { NODE_EXTRA_CA_CERTS: named.path },
+        );
+        expect(outcomes).toMatchObject([
+          { kind: "failed", error: "TLS certificate is not valid for 127.0.0.1", hostAtFault: true },
+        ]);
+        expect(target.requests).toEqual([]);
+      },
+      TEST_TIMEOUT_MS,
+    );
+
+    test(
+      "dials the address it is given, asks for the name, and verifies the name, kept connections included",
+      async () => {
+        await using secure = await startTarget(undefined, named);
+        await using plain = await startTarget();
+        const addresses = ["127.0.0.1"];
+        const at = (host: string) => ({ url: `https://${host}:${secure.port}/p?q`, addresses });
+        const { dialled } = await probe(
+          runtime,
+          {
+            dial: [
+              at("good.example"),
+              at("bad.example"),
+              at("good.example"),
+              { url: `http://name.example:${plain.port}/p?q`, addresses },
+            ],
+          },
+          { NODE_EXTRA_CA_CERTS: named.path },
+        );
+        expect(dialled).toEqual([
+          "200 ok",
+          "TLS certificate is not valid for bad.example",
+          "200 ok",
+          "200 ok",
+        ]);
+        expect(secure.requests.map((request) => [request.headers.host, request.path])).toEqual([
+          [`good.example:${secure.port}`, "/p?q"],
+          [`good.example:${secure.port}`, "/p?q"],
+        ]);
+        expect(plain.requests[0]?.headers.host).toBe(`name.example:${plain.port}`);
+      },
+      TEST_TIMEOUT_MS,
+    );
+
+    test(
+      "tries the next address when one refuses the connection",
+      async () => {
+        await using target = await startTarget();
+        const at = (host: string) => `http://${host}:${target.port}/`;
+        const { dialled } = await probe(runtime, {
+          dial: [
+            { url: at("one.example"), addresses: ["127.0.0.77", "127.0.0.1"] },
+            { url: at("two.example"), addresses: ["127.0.0.77", "127.0.0.78"] },
+          ],
+        });
+        expect(dialled).toEqual(["200 ok", "connection refused"]);
+      },
+      TEST_TIMEOUT_MS,
+    );
+
+    test(
+      "goes straight to the target, whatever proxy the environment names",
+      async () => {
+        await using proxy = await startRawTarget((socket) => socket.end("HTTP/1.1 502 Proxy\r\n\r\n"));
+        await using plain = await startTarget();
+        await using secure = await startTarget(undefined, named);
+        const names = ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+        const { outcomes, dialled } = await probe(
+          runtime,
+          {
+            deliver: [{ url: plain.url }],
+            dial: [
+              { url: `http://name.example:${plain.port}/`, addresses: ["127.0.0.1"] },
+              { url: `https://good.example:${secure.port}/`, addresses: ["127.0.0.1"] },
+            ],
+          },
+          {
+            ...Object.fromEntries(names.map((name) => [name, proxy.url])),
+            NODE_USE_ENV_PROXY: "1",
+            NODE_EXTRA_CA_CERTS: named.path,
+          },
+        );
+        expect(outcomes).toMatchObject([{ kind: "delivered", status: 200 }]);
+        expect(dialled).toEqual(["200 ok", "200 ok"]);
+        expect(proxy.heard).toEqual([]);
+      },
+      TEST_TIMEOUT_MS,
+    );
+
+    test(
+      "waits for a silent target as long as the delivery may take, whatever the runtime's own idle limit",
+      async () => {
+        await using target = await startTarget(() => "held");
+        // Bun's own limit is five minutes: lowered to its coarsest step, of which two have passed at nine seconds.
+        const env = { BUN_CONFIG_HTTP_IDLE_TIMEOUT: "1" };
+        const running = probe(runtime, { deliver: [{ url: target.url, timeoutMs: 20_000 }] }, env);
+        await target.waitFor(1);
+        const release = setTimeout(() => target.release(), IDLE_MS);
+        const { outcomes } = await running;
+        clearTimeout(release);
+        expect(outcomes).toMatchObject([{ kind: "delivered", responseExcerpt: "ok" }]);
+      },
+      TEST_TIMEOUT_MS,
+    );
+
+    test(
+      "keeps every bound and tells every outcome alike",
+      async () => {
+        await using target = await startTarget(({ path }) => (path === "/silent" ? "never" : { body: "ok" }));
+        target.answer("/failing", { status: 503, headers: { "retry-after": "7" }, body: "busy" });
+        target.answer("/moved", { status: 302, headers: { location: `${target.url}/ok` } });
+        await using garbage = await startRawTarget((socket) => socket.write("SSH-2.0-OpenSSH_9.6\r\n"));
+        await using drops = await startRawTarget((socket) => socket.destroy());
+        const poured: ReturnType<typeof pourInto>[] = [];
+        await using endless = await startRawTarget((socket) => {
+          socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+          poured.push(pourInto(socket, `10000\r\n${"a".repeat(65_536)}\r\n`));
+        });
+        const { outcomes } = await probe(runtime, {
+          deliver: [
+            { url: `${target.url}/ok`, headers: { "X-A": "b" } },
+            { url: `${target.url}/ok`, method: "HEAD", body: null },
+            { url: `${target.url}/failing` },
+            { url: `${target.url}/moved` },
+            { url: `${target.url}/silent`, timeoutMs: 200 },
+            { url: `${target.url}/silent`, abortAfterMs: 100 },
+            { url: garbage.url },
+            { url: drops.url },
+            { url: endless.url },
+            { url: `http://127.0.0.1:${await unusedPort()}/` },
+            { url: "http://nobody.invalid/" },
+            { url: "http://nobody.invalid/", allowPrivate: false },
+            { url: target.url, allowPrivate: false },
+            { url: `http://localhost:${target.port}/`, allowPrivate: false },
+          ],
+        });
+        expect(outcomes).toMatchObject([
+          { kind: "delivered", status: 200, responseExcerpt: "ok" },
+          { kind: "delivered", status: 200, responseExcerpt: null },
+          { kind: "failed", status: 503, responseExcerpt: "busy", retryAfterMs: 7_000, hostAtFault: true },
+          { kind: "failed", status: 302, hostAtFault: false },
+          { kind: "failed", status: null, error: "timed out after 200 ms", hostAtFault: true },
+          { kind: "deferred", afterMs: 0 },
+          { kind: "failed", status: null, error: "the answer is not HTTP", hostAtFault: true },
+          { kind: "failed", error: "connection closed before the answer was complete", hostAtFault: true },
+          { kind: "delivered", status: 200, responseExcerpt: "a".repeat(1_024) },
+          { kind: "failed", status: null, error: "connection refused", hostAtFault: true },
+          { kind: "failed", error: "name does not resolve: nobody.invalid", permanent: false },
+          { kind: "failed", error: "name does not resolve: nobody.invalid", permanent: false },
+          { kind: "failed", error: "127.0.0.1 is a loopback address, which is not allowed", permanent: true },
+          { kind: "failed", permanent: true, hostAtFault: false },
+        ]);
+        expect(target.requests[0]).toMatchObject({ method: "POST", text: "hello", taskId: "probe-0" });
+        expect(target.requests[0]?.headers).toMatchObject({ "x-a": "b", "content-length": "5" });
+        expect(poured[0]?.bytes()).toBeLessThan(32 * 1024 * 1024);
+        await target.waitForGone(2);
+      },
+      TEST_TIMEOUT_MS,
+    );
+  });
+}

@@ -1,0 +1,35 @@
+/** The runtimes that the HTTP transport is probed under, and how. */
+
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type { ProbeRequest, ProbeResult } from "./probe.ts";
+
+const PROBE = join(import.meta.dir, "probe.ts");
+const PROBE_TIMEOUT_MS = 30_000;
+
+/** A way to run a script. */
+export interface Runtime {
+  readonly name: string;
+  readonly command: readonly string[];
+}
+
+/** Bun, and Deno where it is installed. */
+export const RUNTIMES: readonly Runtime[] = [
+  { name: "Bun", command: [process.execPath] },
+  ...(Bun.which("deno") === null ? [] : [{ name: "Deno", command: ["deno", "run", "-A", "--no-lock"] }]),
+];
+
+/** Runs the probe with variables added to the environment, cleared of what would set a proxy or trust. */
+export async function probe(
+  runtime: Runtime,
+  request: ProbeRequest,
+  env: Readonly<Record<string, string>> = {},
+): Promise<ProbeResult> {
+  const [command = "", ...args] = runtime.command;
+  const { stdout } = await promisify(execFile)(command, [...args, PROBE, JSON.stringify(request)], {
+    env: { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "", NO_COLOR: "1", ...env },
+    timeout: PROBE_TIMEOUT_MS,
+  });
+  return JSON.parse(stdout) as ProbeResult;
+}
