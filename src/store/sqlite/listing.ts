@@ -12,6 +12,9 @@ const WINDOW = 5_000;
 /** Windows looked at for one page; a filter that matches little yields a short page and a cursor to go on from. */
 const MAX_WINDOWS = 40;
 
+/** Tells a cursor of this store from a stray word. */
+const CURSOR_PREFIX = "s-";
+
 interface CountRow {
   queue: string;
   rank: number;
@@ -88,7 +91,7 @@ export class Listing {
       before = rows.length === wanted ? (rows.at(-1)?.seq ?? from) : from;
       if (rows.length === wanted) break;
     }
-    return { tasks, nextCursor: before > first ? before.toString(36) : null };
+    return { tasks, nextCursor: before > first ? CURSOR_PREFIX + before.toString(36) : null };
   }
 
   counts(): LaneCounts[] {
@@ -98,7 +101,9 @@ export class Listing {
 }
 
 function parseCursor(cursor: string): number {
-  const seq = /^[0-9a-z]{1,11}$/.test(cursor) ? Number.parseInt(cursor, 36) : Number.NaN;
+  const seq = /^s-[0-9a-z]{1,10}$/.test(cursor)
+    ? Number.parseInt(cursor.slice(CURSOR_PREFIX.length), 36)
+    : Number.NaN;
   if (Number.isSafeInteger(seq)) return seq;
   throw new TaskRunnerError("validation_failed", "the cursor is not one that a listing gave", {
     fields: [{ path: "cursor", message: "is not a cursor from an earlier page; leave it out to start over" }],
