@@ -2,11 +2,10 @@
 
 import type { Clock } from "../../core/clock.ts";
 import { TaskRunnerError } from "../../core/errors.ts";
-import { PRIORITIES, priorityOf, rankOf } from "../../core/priority.ts";
+import { priorityOf, rankOf } from "../../core/priority.ts";
 import {
   type ChangeResult,
   type Claim,
-  type ClaimedTask,
   type ClaimRequest,
   type Durability,
   type EnqueueAnswer,
@@ -30,9 +29,6 @@ import {
 } from "../../core/store.ts";
 import { MAX_CRASHES, type NewTask, TASK_STATES, type Task, type TaskState } from "../../core/task.ts";
 import {
-  CLAIMED_FIELDS,
-  claimedTaskOf,
-  encodeAttempt,
   headOf,
   type LaneName,
   parseLane,
@@ -42,6 +38,7 @@ import {
   taskOf,
   whatOf,
 } from "./codec.ts";
+import { Exchanges } from "./exchange.ts";
 import { type Keys, keysUnder } from "./keys.ts";
 import { MemoryGauge } from "./memory.ts";
 import type { Script } from "./script.ts";
@@ -100,12 +97,10 @@ class RedisStore implements TaskStore {
   readonly #clock: Clock;
   readonly #skewMs: () => number;
   readonly #memory: MemoryGauge;
+  readonly #exchanges: Exchanges;
   readonly #listeners = new Set<(hint: StoreHint) => void>();
   #unsubscribe: (() => void) | null = null;
-  /** Turns dealt to the priorities so far; each process keeps its own count. */
-  #turns = 0;
   readonly #underWay = new Set<Promise<unknown>>();
-  #exchanges = 0;
   #checkedAtMs = Number.NEGATIVE_INFINITY;
   #unconfirmedAtMs = Number.NEGATIVE_INFINITY;
   #closed = false;
@@ -120,6 +115,9 @@ class RedisStore implements TaskStore {
     this.#clock = clock;
     this.#skewMs = options.skewMs ?? (() => 0);
     this.#memory = new MemoryGauge(connection, clock, settings.maxBytes);
+    const run = (args: readonly (string | number)[]) =>
+      this.#confirmed(SCRIPTS.exchange, this.#args(...args));
+    this.#exchanges = new Exchanges(run, this.#ends(), crypto.randomUUID());
   }
 
   async begin(): Promise<void> {
@@ -239,7 +237,7 @@ class RedisStore implements TaskStore {
 
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
     if (settlements.length === 0) return [];
-    return (await this.#exchange(settlements, null)).settled;
+    return this.#exchanges.settle(settlements);
   }
 
   async settleAndClaim(
@@ -247,7 +245,7 @@ class RedisStore implements TaskStore {
     request: ClaimRequest,
   ): Promise<{ settled: readonly SettleResult[]; claim: Claim }> {
     assertWithin("limit", request.limit, MAX_CLAIM);
-    return this.#exchange(settlements, request);
+    return this.#exchanges.settleAndClaim(settlements, request);
   }
 
   async extend(leases: readonly LeaseRef[], leaseMs: number): Promise<readonly LostLease[]> {
@@ -327,47 +325,6 @@ class RedisStore implements TaskStore {
     }
   }
 
-  async #exchange(settlements: readonly Settlement[], request: ClaimRequest | null) {
-    const worker = request?.worker ?? settlements[0]?.attempt?.worker ?? "";
-    this.#exchanges += 1;
-    const token = `${this.#exchanges.toString(36)}.${this.#startedAt}`;
-    const args = this.#args(
-      worker,
-      token,
-      ...this.#ends(),
-      request?.limit ?? 0,
-      request?.leaseMs ?? 0,
-      this.#turns,
-      settlements.length,
-    );
-    for (const { lease, verdict, attempt } of settlements) {
-      args.push(
-        lease.taskId,
-        lease.fence,
-        VERDICT_LETTERS[verdict.kind],
-        "afterMs" in verdict ? verdict.afterMs : 0,
-        "reason" in verdict ? verdict.reason : "",
-        attempt === null ? "" : encodeAttempt(attempt),
-      );
-    }
-    const reply = await this.#confirmed(SCRIPTS.exchange, args);
-    const [letters, next, turns, fields, laneList, now] = reply as ExchangeReply;
-    this.#turns = Number(turns) % TURNS_CYCLE;
-    const lanes = new Map<string, LaneName>();
-    for (const [number, name] of pairs(laneList)) lanes.set(number, parseLane(name));
-    const tasks: ClaimedTask[] = [];
-    const leaseUntilMs = Number(now) + (request?.leaseMs ?? 0);
-    for (let at = 0; at < fields.length; at += CLAIMED_FIELDS) {
-      tasks.push(claimedTaskOf(fields, at, lanes, leaseUntilMs));
-    }
-    const settled = settlements.map(
-      (_, index): SettleResult => SETTLE_RESULTS[letters[index] ?? ""] ?? "stale",
-    );
-    return { settled, claim: { tasks, nextInMs: Number(next) < 0 ? null : Number(next) } };
-  }
-
-  readonly #startedAt = Math.random().toString(36).slice(2, 10);
-
   async #change(id: string, ...what: (string | number)[]): Promise<ChangeResult> {
     const { dedupWindowMs, retentionSucceededMs } = this.#settings;
     const args = this.#args(dedupWindowMs, retentionSucceededMs, id, ...what);
@@ -439,14 +396,6 @@ class RedisStore implements TaskStore {
       throw new TaskRunnerError("store_unavailable", "the store is closed", { retryAfterSec: 1 });
   }
 }
-
-/** Letters of the settlements, next, turns, tasks, lanes, time; see lua/exchange.lua. */
-type ExchangeReply = [string, string, string, (string | number)[], string[], string];
-
-const VERDICT_LETTERS = { succeeded: "k", dead: "d", retry: "t", released: "r" } as const;
-const SETTLE_RESULTS: Readonly<Record<string, SettleResult>> = { s: "settled", x: "stale", c: "cancelled" };
-/** Turns repeat after a number that all sums of weights divide, so that counting may start over there. */
-const TURNS_CYCLE = PRIORITIES.length * 360_360;
 
 function noTasks(): Record<TaskState, number> {
   return Object.fromEntries(TASK_STATES.map((state) => [state, 0])) as Record<TaskState, number>;

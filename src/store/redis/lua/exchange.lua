@@ -8,7 +8,8 @@
 --   milliseconds until something may be claimed (-1: nothing waits); the turns dealt by now; for each task eight:
 --   id, fixed part, scheduled, attempts, crashes, fence, first attempt (0: none yet), its lane's number; number and
 --   name of each lane among them.
--- An exchange with the token of this worker's last one is answered from that one's record: it was sent twice.
+-- An exchange with the token of this worker's last one is answered from that one's record: it was sent twice, or
+--   its answer was lost and is asked for again. An empty token is never recorded.
 local worker, token = ARGV[3], ARGV[4]
 local window, keep_succeeded, keep_dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local wanted, lease_ms = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -205,12 +206,17 @@ end
 -- The exchange -------------------------------------------------------------------------------------------
 
 local settled = {}
-local last = redis.call('HGET', K.claims, worker)
+local last = token ~= '' and redis.call('HGET', K.claims, worker)
 if last then last = cmsgpack.unpack(last) end
 if last and last[1] == token then
+  -- The leases hold from now on: their holder has only just learnt of them.
   for _, id in ipairs(last[2]) do
     local task = load(id)
-    if task and task.state == 'u' and task.worker == worker then tell(task) end
+    if task and task.state == 'u' and task.worker == worker then
+      task.lease = now + lease_ms
+      save(task)
+      tell(task)
+    end
   end
   settled = { last[3] }
   more = true
@@ -224,7 +230,7 @@ else
       ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
   end
   if wanted > 0 then claim() end
-  if #settled > 0 or #taken > 0 then
+  if wanted > 0 and (#settled > 0 or #taken > 0) then
     redis.call('HSET', K.claims, worker, cmsgpack.pack({ token, taken, table.concat(settled) }))
   end
 end

@@ -1,0 +1,103 @@
+/** A worker's turn: settlements in, claimed tasks out, and none of either lost when an answer is. */
+
+import type { Claim, ClaimedTask, ClaimRequest, Settlement, SettleResult } from "../../core/store.ts";
+import { CLAIMED_FIELDS, claimedTaskOf, encodeAttempt, type LaneName, parseLane } from "./codec.ts";
+
+/** Runs exchange.lua with the arguments after the common ones, and resolves with its reply. */
+export type RunExchange = (args: readonly (string | number)[]) => Promise<unknown>;
+
+/** Letters of the settlements, next, turns, tasks, lanes, time; see lua/exchange.lua. */
+type Reply = [string, string, string, (string | number)[], string[], string];
+
+const VERDICT_LETTERS = { succeeded: "k", dead: "d", retry: "t", released: "r" } as const;
+const SETTLE_RESULTS: Readonly<Record<string, SettleResult>> = { s: "settled", x: "stale", c: "cancelled" };
+/** Turns repeat after a number that every sum of the weights 8, 4, 2 and 1 divides; counting may start over there. */
+const TURNS_CYCLE = 360_360;
+
+/** What one exchange came to. */
+export interface Exchanged {
+  readonly settled: readonly SettleResult[];
+  readonly claim: Claim;
+}
+
+/**
+ * Exchanges of the workers of one process. One whose answer was lost, with its connection or in a failover, may
+ * have leased tasks that nobody knows of: the next one asks for that answer first.
+ */
+export class Exchanges {
+  readonly #run: RunExchange;
+  readonly #ends: readonly [number, number, number];
+  /** Tokens of exchanges whose answer is not known, by worker. */
+  readonly #unanswered = new Map<string, string>();
+  readonly #origin: string;
+  #count = 0;
+  #turns = 0;
+
+  /** `ends` are the milliseconds that names stay taken, succeeded tasks are kept, and dead ones are kept. */
+  constructor(run: RunExchange, ends: readonly [number, number, number], origin: string) {
+    this.#run = run;
+    this.#ends = ends;
+    this.#origin = origin;
+  }
+
+  /** Settles without claiming. */
+  async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    return (await this.#send("", "", settlements, 0, 0)).settled;
+  }
+
+  async settleAndClaim(settlements: readonly Settlement[], request: ClaimRequest): Promise<Exchanged> {
+    const { worker, limit, leaseMs } = request;
+    const lost = this.#unanswered.get(worker);
+    if (lost !== undefined) {
+      const claim = (await this.#send(worker, lost, [], 0, leaseMs)).claim;
+      this.#unanswered.delete(worker);
+      if (claim.tasks.length > 0) return { settled: await this.settle(settlements), claim };
+    }
+    this.#count += 1;
+    const token = `${this.#origin}.${this.#count.toString(36)}`;
+    this.#unanswered.set(worker, token);
+    const exchanged = await this.#send(worker, token, settlements, limit, leaseMs);
+    this.#unanswered.delete(worker);
+    return exchanged;
+  }
+
+  async #send(
+    worker: string,
+    token: string,
+    settlements: readonly Settlement[],
+    limit: number,
+    leaseMs: number,
+  ): Promise<Exchanged> {
+    const args: (string | number)[] = [worker, token, ...this.#ends, limit, leaseMs];
+    args.push(this.#turns, settlements.length);
+    for (const { lease, verdict, attempt } of settlements) {
+      args.push(
+        lease.taskId,
+        lease.fence,
+        VERDICT_LETTERS[verdict.kind],
+        "afterMs" in verdict ? verdict.afterMs : 0,
+        "reason" in verdict ? verdict.reason : "",
+        attempt === null ? "" : encodeAttempt(attempt),
+      );
+    }
+    const [letters, next, turns, fields, laneList, now] = (await this.#run(args)) as Reply;
+    this.#turns = Number(turns) % TURNS_CYCLE;
+    const lanes = lanesOf(laneList);
+    const tasks: ClaimedTask[] = [];
+    const leaseUntilMs = Number(now) + leaseMs;
+    for (let at = 0; at < fields.length; at += CLAIMED_FIELDS) {
+      tasks.push(claimedTaskOf(fields, at, lanes, leaseUntilMs));
+    }
+    return {
+      settled: settlements.map((_, index) => SETTLE_RESULTS[letters[index] ?? ""] ?? "stale"),
+      claim: { tasks, nextInMs: Number(next) < 0 ? null : Number(next) },
+    };
+  }
+}
+
+/** Lanes by their numbers, out of a flat list of numbers and names. */
+function lanesOf(list: readonly string[]): Map<string, LaneName> {
+  const lanes = new Map<string, LaneName>();
+  for (let at = 0; at + 1 < list.length; at += 2) lanes.set(list[at] ?? "", parseLane(list[at + 1] ?? ""));
+  return lanes;
+}
