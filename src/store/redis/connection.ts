@@ -3,7 +3,7 @@
 import { ConstantBackoff, handleWhen, retry } from "cockatiel";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, TaskRunnerError } from "../../core/errors.ts";
-import { endpointText, type HostPort, type RedisEndpoint } from "./address.ts";
+import { addressText, endpointText, type HostPort, type RedisEndpoint } from "./address.ts";
 import { errorOfReply, isReply, RedisUnavailableError, replyCode } from "./command-error.ts";
 import { LinkKeeper } from "./keeper.ts";
 import { type Duty, Link, LinkError } from "./link.ts";
@@ -85,10 +85,13 @@ export class RedisConnection {
       return connection;
     } catch (thrown) {
       await connection.close();
-      throw new TaskRunnerError(
-        "store_unavailable",
-        `cannot connect to ${endpointText(endpoint)}: ${messageOf(thrown)}`,
+      const where = endpointText(endpoint);
+      // The server's address is said once.
+      const reason = messageOf(thrown).replace(
+        endpoint.kind === "standalone" ? `${addressText(endpoint)}: ` : "",
+        "",
       );
+      throw new TaskRunnerError("store_unavailable", `cannot connect to ${where}: ${reason}`);
     }
   }
 

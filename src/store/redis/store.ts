@@ -28,16 +28,7 @@ import {
   type WorkerRecord,
 } from "../../core/store.ts";
 import { MAX_CRASHES, type NewTask, TASK_STATES, type Task, type TaskState } from "../../core/task.ts";
-import {
-  headOf,
-  type LaneName,
-  parseLane,
-  type Row,
-  STATE_LETTERS,
-  stateOf,
-  taskOf,
-  whatOf,
-} from "./codec.ts";
+import { encodeTask, type LaneName, parseLane, type Row, STATE_LETTERS, stateOf, taskOf } from "./codec.ts";
 import { Exchanges } from "./exchange.ts";
 import { type Keys, keysUnder } from "./keys.ts";
 import { MemoryGauge } from "./memory.ts";
@@ -137,9 +128,9 @@ class RedisStore implements TaskStore {
     const args: (string | number)[] = this.#args();
     let bytes = 0;
     for (const task of tasks) {
-      const what = whatOf(task);
-      bytes += what.length;
-      args.push(task.id, headOf(task), what);
+      const encoded = encodeTask(task);
+      bytes += encoded.length;
+      args.push(encoded);
     }
     await this.#memory.assertRoom(bytes);
     const reply = (await this.#durably(SCRIPTS.enqueue, args)) as string[];

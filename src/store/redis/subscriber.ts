@@ -21,13 +21,17 @@ export class Subscriber {
   readonly #options: SubscriberOptions;
   readonly #listeners = new Map<string, Set<MessageListener>>();
   readonly #keeper: LinkKeeper;
+  /** The latest connection, also while its first subscriptions are under way. */
+  #link: Link | null = null;
 
   constructor(options: SubscriberOptions) {
     this.#options = options;
     this.#keeper = new LinkKeeper({
       locator: options.locator,
       open: (address, signal) => this.#open(address, signal),
-      onUp: () => this.#tellAll(null),
+      onUp: () => {
+        for (const channel of this.#listeners.keys()) this.#tell(channel, null);
+      },
       clock: options.clock,
       // The connection for commands tells of the same events where they are seen.
       tell: (_level, facts, message) => options.logger.debug(facts, `${message} (for hints)`),
@@ -45,7 +49,8 @@ export class Subscriber {
       listeners.delete(listener);
       if (listeners.size > 0 || this.#listeners.get(channel) !== listeners) return;
       this.#listeners.delete(channel);
-      this.#keeper.link?.send("unsubscribe", [channel]).catch(() => {});
+      // When it cannot be sent, the connection is gone and the subscription with it.
+      if (this.#link?.isOpen === true) this.#link.send("unsubscribe", [channel]).catch(() => {});
     };
   }
 
@@ -56,24 +61,26 @@ export class Subscriber {
 
   async #open(address: HostPort, signal: AbortSignal): Promise<Link> {
     const link = await this.#options.open(address, signal);
+    this.#link = link;
     link.onMessage((channel, message) => this.#tell(channel, message));
     const channels = [...this.#listeners.keys()];
-    // Settled by the end of the connection, if not before.
-    if (channels.length > 0) await link.send("subscribe", channels);
-    return link;
+    try {
+      if (channels.length > 0) await link.send("subscribe", channels);
+      return link;
+    } catch (thrown) {
+      link.drop("could not subscribe");
+      throw thrown;
+    }
   }
 
-  /** A channel that came while connected; if the connection goes first, the next one begins with it. */
+  /** A channel that came later; when there is no connection, the next one begins with it. */
   #subscribe(channel: string): void {
-    const { link } = this.#keeper;
-    link?.send("subscribe", [channel]).then(
+    const link = this.#link;
+    if (link?.isOpen !== true) return;
+    link.send("subscribe", [channel]).then(
       () => this.#tell(channel, null),
       () => link.drop("could not subscribe"),
     );
-  }
-
-  #tellAll(message: null): void {
-    for (const channel of this.#listeners.keys()) this.#tell(channel, message);
   }
 
   #tell(channel: string, message: string | null): void {

@@ -1,7 +1,7 @@
 -- Accepts tasks: all of them in one step.
--- ARGV[1] skew, ARGV[2] channel, then for each task three: its id; its head
---   "rank/queue/client,scheduled,retention,ordering key,scopes" (scheduled in base 36, the last four may be empty);
---   what it is.
+-- ARGV[1] skew, ARGV[2] channel, then each task in one: its id; its head
+--   "rank/queue/client,scheduled,retention,ordering key,scopes" (scheduled in base 36, the last four may be empty) and
+--   a line feed; what it is.
 -- Returns the time, then for each task "r" (ready), "s" (scheduled), or the id of the task that has its name.
 -- A task whose id is there already was accepted by an earlier sending of the same call: it is told again.
 promote(100)
@@ -30,8 +30,10 @@ local soonest = next_in()
 local sooner = false
 local accepted = {}
 local reply = { tostring(now) }
-for at = 3, #ARGV, 3 do
-  local id, head, what = ARGV[at], head_of(ARGV[at + 1]), ARGV[at + 2]
+for at = 3, #ARGV do
+  local task = ARGV[at]
+  local line_end = task:find('\n', ID + 1, true)
+  local id, head = task:sub(1, ID), head_of(task:sub(ID + 1, line_end - 1))
   local holder = head.scopes and name_holder(head.scopes)
   if holder and holder ~= id then
     reply[#reply + 1] = holder
@@ -49,7 +51,7 @@ for at = 3, #ARGV, 3 do
       state = arrive({ id = id, lane = head.lane, ordering = head.ordering })
       sooner = true
     end
-    redis.call('HSET', K.tasks, id, state .. head.fixed .. what)
+    redis.call('HSET', K.tasks, id, state .. head.fixed .. task:sub(line_end + 1))
     count(head.lane, nil, state)
     accepted[#accepted + 1] = id
     reply[#reply + 1] = state == 's' and 's' or 'r'
