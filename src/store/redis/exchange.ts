@@ -6,8 +6,8 @@ import { CLAIMED_FIELDS, claimedTaskOf, encodeAttempt, type LaneName, parseLane 
 /** Runs exchange.lua with the arguments after the common ones, and resolves with its reply. */
 export type RunExchange = (args: readonly (string | number)[]) => Promise<unknown>;
 
-/** Letters of the settlements, next, turns, tasks, lanes, time; see lua/exchange.lua. */
-type Reply = [string, string, string, (string | number)[], string[], string];
+/** Letters of the settlements, next, turns, tasks, lanes, time, next end of a lease; see lua/exchange.lua. */
+type Reply = [string, string, string, (string | number)[], string[], string, string];
 
 const VERDICT_LETTERS = { succeeded: "k", dead: "d", retry: "t", released: "r" } as const;
 const SETTLE_RESULTS: Readonly<Record<string, SettleResult>> = { s: "settled", x: "stale", c: "cancelled" };
@@ -30,12 +30,22 @@ export class Exchanges {
   /** Tokens of exchanges whose answer is not known, by worker. */
   readonly #unanswered = new Map<string, string>();
   readonly #origin: string;
+  readonly #onLeaseEnd: (inMs: number) => void;
   #count = 0;
   #turns = 0;
 
-  /** `ends` are the milliseconds that names stay taken, succeeded tasks are kept, and dead ones are kept. */
-  constructor(run: RunExchange, ends: readonly [number, number, number], origin: string) {
+  /**
+   * `ends` are the milliseconds that names stay taken, succeeded tasks are kept, and dead ones are kept.
+   * `onLeaseEnd` is told after each exchange how long no lease can run out.
+   */
+  constructor(
+    run: RunExchange,
+    ends: readonly [number, number, number],
+    origin: string,
+    onLeaseEnd: (inMs: number) => void,
+  ) {
     this.#run = run;
+    this.#onLeaseEnd = onLeaseEnd;
     this.#ends = ends;
     this.#origin = origin;
   }
@@ -80,8 +90,9 @@ export class Exchanges {
         attempt === null ? "" : encodeAttempt(attempt),
       );
     }
-    const [letters, next, turns, fields, laneList, now] = (await this.#run(args)) as Reply;
+    const [letters, next, turns, fields, laneList, now, leaseEnd] = (await this.#run(args)) as Reply;
     this.#turns = Number(turns) % TURNS_CYCLE;
+    this.#onLeaseEnd(leaseEnd === "-1" ? Number.POSITIVE_INFINITY : Number(leaseEnd) - Number(now));
     const lanes = lanesOf(laneList);
     const tasks: ClaimedTask[] = [];
     const leaseUntilMs = Number(now) + leaseMs;

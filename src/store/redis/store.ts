@@ -29,6 +29,7 @@ import {
 } from "../../core/store.ts";
 import { MAX_CRASHES, type NewTask, TASK_STATES, type Task, type TaskState } from "../../core/task.ts";
 import { encodeTask, type LaneName, parseLane, type Row, STATE_LETTERS, stateOf, taskOf } from "./codec.ts";
+import { Errands } from "./errands.ts";
 import { Exchanges } from "./exchange.ts";
 import { type Keys, keysUnder } from "./keys.ts";
 import { MemoryGauge } from "./memory.ts";
@@ -89,6 +90,7 @@ class RedisStore implements TaskStore {
   readonly #skewMs: () => number;
   readonly #memory: MemoryGauge;
   readonly #exchanges: Exchanges;
+  readonly #errands: Errands;
   readonly #listeners = new Set<(hint: StoreHint) => void>();
   #unsubscribe: (() => void) | null = null;
   readonly #underWay = new Set<Promise<unknown>>();
@@ -106,9 +108,12 @@ class RedisStore implements TaskStore {
     this.#clock = clock;
     this.#skewMs = options.skewMs ?? (() => 0);
     this.#memory = new MemoryGauge(connection, clock, settings.maxBytes);
+    this.#errands = new Errands(() => clock.now() + this.#skewMs());
     const run = (args: readonly (string | number)[]) =>
       this.#confirmed(SCRIPTS.exchange, this.#args(...args));
-    this.#exchanges = new Exchanges(run, this.#ends(), crypto.randomUUID());
+    this.#exchanges = new Exchanges(run, this.#ends(), crypto.randomUUID(), (inMs) =>
+      this.#errands.leaseEndsIn(inMs),
+    );
   }
 
   async begin(): Promise<void> {
@@ -228,6 +233,7 @@ class RedisStore implements TaskStore {
 
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
     if (settlements.length === 0) return [];
+    this.#errands.mayHaveEnded();
     return this.#exchanges.settle(settlements);
   }
 
@@ -236,6 +242,7 @@ class RedisStore implements TaskStore {
     request: ClaimRequest,
   ): Promise<{ settled: readonly SettleResult[]; claim: Claim }> {
     assertWithin("limit", request.limit, MAX_CLAIM);
+    if (settlements.length > 0) this.#errands.mayHaveEnded();
     return this.#exchanges.settleAndClaim(settlements, request);
   }
 
@@ -250,7 +257,10 @@ class RedisStore implements TaskStore {
   }
 
   async rescue(limit: number): Promise<readonly Rescued[]> {
+    this.#assertOpen();
+    if (!this.#errands.rescueIsDue()) return [];
     const reply = (await this.#run(SCRIPTS.rescue, ...this.#ends(), limit, MAX_CRASHES)) as string[];
+    if (reply.length > 0) this.#errands.mayHaveEnded();
     const rescued: Rescued[] = [];
     for (let at = 0; at < reply.length; at += 4) {
       const state = stateOf(reply[at + 3] ?? "") as Rescued["state"];
@@ -265,8 +275,11 @@ class RedisStore implements TaskStore {
   }
 
   async sweep(limit: number): Promise<Swept> {
+    this.#assertOpen();
     const pressed = await this.#memory.isPressed();
+    if (!pressed && !this.#errands.sweepIsDue()) return { tasks: 0, names: 0, more: false };
     const [tasks, names] = (await this.#run(SCRIPTS.sweep, limit, pressed ? 1 : 0)) as [number, number];
+    this.#errands.swept(tasks + names);
     return { tasks, names, more: tasks === limit || names === limit };
   }
 
@@ -317,6 +330,7 @@ class RedisStore implements TaskStore {
   }
 
   async #change(id: string, ...what: (string | number)[]): Promise<ChangeResult> {
+    this.#errands.mayHaveEnded();
     const { dedupWindowMs, retentionSucceededMs } = this.#settings;
     const args = this.#args(dedupWindowMs, retentionSucceededMs, id, ...what);
     const [kind, detail] = (await this.#whileOpen(() => this.#durably(SCRIPTS.change, args))) as

@@ -4,10 +4,10 @@
 --   only), ARGV[9] milliseconds of a lease, ARGV[10] turns dealt to the priorities so far, ARGV[11] number of settlements,
 --   then for each settlement six: id; fence; verdict (k, d, t, r); milliseconds after which it may run; reason;
 --   the attempt as "started,JSON", or empty.
--- Returns { settled, next, turns, tasks, lanes, time }: one letter a settlement (s settled, x stale, c cancelled);
+-- Returns { settled, next, turns, tasks, lanes, time, lease }: one letter a settlement (s settled, x stale, c cancelled);
 --   milliseconds until something may be claimed (-1: nothing waits); the turns dealt by now; for each task eight:
 --   id, fixed part, scheduled, attempts, crashes, fence, first attempt (0: none yet), its lane's number; number and
---   name of each lane among them.
+--   name of each lane among them; the time; the time at which the next lease may end (-1: there is none).
 -- An exchange with the token of this worker's last one is answered from that one's record: it was sent twice, or
 --   its answer was lost and is asked for again. An empty token is never recorded.
 local worker, token = ARGV[3], ARGV[4]
@@ -167,6 +167,7 @@ end
 
 local function active_ranks()
   local active = {}
+  if redis.call('EXISTS', K.rings[0], K.rings[1], K.rings[2], K.rings[3]) == 0 then return active end
   for rank = 0, 3 do
     if redis.call('LLEN', K.rings[rank]) > 0 then active[#active + 1] = rank end
   end
@@ -244,4 +245,4 @@ end
 commit()
 -- Whoever settles without claiming leaves what it gave back to the others.
 if wanted == 0 and #settled > 0 then redis.call('PUBLISH', channel, 'work') end
-return { table.concat(settled), tostring(next), tostring(turns), tasks, lane_list, tostring(now) }
+return { table.concat(settled), tostring(next), tostring(turns), tasks, lane_list, tostring(now), tostring(first_time(K.leases) or -1) }

@@ -142,6 +142,28 @@ local function clear(q)
   q.added, q.head_ids, q.dirty = {}, nil, true
 end
 
+-- The first time in a sorted set whose scores are times, or nil. Remembered until the set may have lost it.
+local first_times = {}
+local function first_time(index)
+  local known = first_times[index]
+  if known == nil then
+    local head = redis.call('ZRANGE', index, 0, 0, 'WITHSCORES')
+    known = head[2] and tonumber(head[2]) or false
+    first_times[index] = known
+  end
+  return known or nil
+end
+
+local function knows_time(index, time)
+  local known = first_times[index]
+  if known ~= nil and (not known or time < known) then first_times[index] = time end
+end
+
+local function remove_time(index, member)
+  first_times[index] = nil
+  return redis.call('ZREM', index, member) == 1
+end
+
 -- Spans --------------------------------------------------------------------------------------------------
 -- What happens at some time stands in the packed queue of its span of time: a tenth of a sorted set's memory and
 -- time. A queue counts those that still mean it: whoever means it no longer leaves its place behind.
@@ -152,6 +174,7 @@ local function span_add(kind, width, index, id, time)
   if not q.first or time < q.first then
     q.first = time
     redis.call('ZADD', index, 'LT', time, span)
+    knows_time(index, time)
   end
   push_back(q, id)
   q.live = q.live + 1
@@ -159,7 +182,7 @@ end
 
 local function close_span(q, index, span)
   clear(q)
-  redis.call('ZREM', index, span)
+  remove_time(index, span)
   q.first = nil
 end
 
@@ -407,6 +430,7 @@ end
 local function wait_until_due(id, due)
   if math.floor(due / SPAN_MS) * SPAN_MS - now < SPAN_MS then
     redis.call('ZADD', K.due, due, id)
+    knows_time(K.due, due)
   else
     span_add('b', SPAN_MS, K.later, id, due)
   end
@@ -414,7 +438,7 @@ end
 
 -- A scheduled or retrying task waits for its time no longer; to be told before its due time changes.
 local function stop_waiting(task)
-  if redis.call('ZREM', K.due, task.id) == 0 then span_remove('b', SPAN_MS, K.later, task.due) end
+  if not remove_time(K.due, task.id) then span_remove('b', SPAN_MS, K.later, task.due) end
 end
 
 local function ordering_of(key)
@@ -484,15 +508,22 @@ end
 -- Moves what falls due: spans that begin soon into the sorted set, what is due out of it into its lane.
 -- Both at most `limit`; whether more is left to be moved now.
 local function promote(limit)
-  local moved, more_spans = visit_spans('b', K.later, now + SPAN_MS, limit, function(id, task, span)
-    if task and (task.state == 's' or task.state == 't') and math.floor(task.due / SPAN_MS) == span then
-      redis.call('ZADD', K.due, task.due, id)
-      return 'done'
-    end
-  end)
-  local due = redis.call('ZRANGEBYSCORE', K.due, '-inf', now, 'LIMIT', 0, limit)
-  preload(due, false)
-  call_in_chunks('ZREM', K.due, due)
+  local moved, more_spans, due = 0, false, {}
+  if (first_time(K.later) or math.huge) <= now + SPAN_MS then
+    moved, more_spans = visit_spans('b', K.later, now + SPAN_MS, limit, function(id, task, span)
+      if task and (task.state == 's' or task.state == 't') and math.floor(task.due / SPAN_MS) == span then
+        redis.call('ZADD', K.due, task.due, id)
+        knows_time(K.due, task.due)
+        return 'done'
+      end
+    end)
+  end
+  if (first_time(K.due) or math.huge) <= now then
+    due = redis.call('ZRANGEBYSCORE', K.due, '-inf', now, 'LIMIT', 0, limit)
+    first_times[K.due] = nil
+    preload(due, false)
+    call_in_chunks('ZREM', K.due, due)
+  end
   for _, id in ipairs(due) do
     local task = load(id)
     -- A task that was cancelled or moved meanwhile left its place behind.
@@ -506,12 +537,8 @@ end
 
 -- How long until something waits to be moved or claimed: -1 when nothing waits for a time.
 local function next_in()
-  local soonest = nil
-  local due = redis.call('ZRANGE', K.due, 0, 0, 'WITHSCORES')
-  if due[2] then soonest = tonumber(due[2]) end
-  local later = redis.call('ZRANGE', K.later, 0, 0, 'WITHSCORES')
-  if later[2] and (not soonest or tonumber(later[2]) < soonest) then soonest = tonumber(later[2]) end
-  if not soonest then return -1 end
+  local soonest = math.min(first_time(K.due) or math.huge, first_time(K.later) or math.huge)
+  if soonest == math.huge then return -1 end
   return math.max(0, soonest - now)
 end
 
