@@ -2,16 +2,17 @@
 
 import { hostname } from "node:os";
 import process from "node:process";
-import type { HealthSource } from "./api/health.ts";
 import { createApi, createHealthApi } from "./api/server.ts";
-import { type Config, type Role, sqlitePathOf } from "./config.ts";
+import { healthOf, type RoleState } from "./app/health.ts";
+import { LateStore } from "./app/late-store.ts";
+import { Opened } from "./app/opened.ts";
+import { type OpenOptions, type OpenStore, type StorePlan, storePlan } from "./app/store.ts";
+import type { Config, Role } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
-import { messageOf } from "./core/errors.ts";
 import { idGenerator } from "./core/id.ts";
 import type { TaskStore } from "./core/store.ts";
 import { type HttpServer, runtimeName, serveHttp } from "./runtime.ts";
 import { TaskService } from "./service/tasks.ts";
-import { openSqliteStore } from "./store/sqlite/store.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { createHttpTransport } from "./transport/http/http.ts";
 import { TransportRegistry } from "./transport/registry.ts";
@@ -25,6 +26,8 @@ export interface AppOptions {
   readonly clock: Clock;
   /** What the settings gave cause to warn of; logged with the rest at start. */
   readonly warnings: readonly string[];
+  /** Breaks off the start, which then rejects; without effect once it is over. */
+  readonly signal: AbortSignal;
 }
 
 /** A role that runs. */
@@ -47,34 +50,48 @@ const MIN_REQUEST_GRACE_MS = 1_000;
  * Starts a role. Rejects when it cannot start, a TaskRunnerError with one clear line where the cause is
  * known; what was opened until then is closed.
  *
- * The order is: store, transports, HTTP, worker. The port is taken before the first task is claimed, so that
- * a start that fails has delivered nothing. Stopping goes the other way, the worker first and HTTP last:
- * health stays readable while deliveries finish, and in `all` new tasks are still accepted meanwhile. That
- * loses nothing, for an accepted task is kept; closing the API first would fail the deliveries whose targets
- * hand in follow-up tasks before they answer. Readiness says no from the first moment, so that no balancer
- * sends anything new.
+ * HTTP comes first and answers while the store is opened, which a Redis that starts cold makes take minutes:
+ * liveness says that the process works, readiness says what it waits for, and what needs the store is refused
+ * with 503. The worker comes last, so that a start that fails has delivered nothing. Stopping takes the worker
+ * first, then HTTP, the store last: health stays readable while deliveries finish, and in `all` new tasks are
+ * still accepted meanwhile. That loses nothing, for an accepted task is kept; closing the API first would fail
+ * the deliveries whose targets hand in follow-up tasks before they answer. Readiness says no from the first
+ * moment, so that no balancer sends anything new.
  */
 export async function startApp(options: AppOptions): Promise<App> {
-  const { role, config, logger, clock } = options;
+  const { role, config, logger, clock, signal } = options;
   const opened = new Opened(logger);
-  const state: RoleState = { role, startedAtMs: clock.now(), stoppingBeforeMs: null, worker: null };
-  const graceLeftMs = () => Math.max((state.stoppingBeforeMs ?? 0) - clock.now(), 0);
   try {
-    const path = sqlitePathOf(config.STORE_URL);
-    const store = await openSqliteStore({ path, settings: storeSettings(config), clock });
-    opened.add("store", () => store.close());
+    const plan = storePlan(config);
+    const late = new LateStore();
+    opened.add("store", () => late.close());
+    let unreachable: OpenStore["unreachable"] = () => null;
+    const state: RoleState = {
+      role,
+      startedAtMs: clock.now(),
+      storeName: plan.name,
+      // What the connection knows comes first: a check that went well a moment ago says less.
+      checkStore: async () => {
+        const reason = unreachable();
+        if (reason !== null) throw new Error(`the store cannot be reached: ${reason}`);
+        await late.check();
+      },
+      stoppingBeforeMs: null,
+      worker: null,
+    };
+    const graceLeftMs = () => Math.max((state.stoppingBeforeMs ?? 0) - clock.now(), 0);
 
     const allowPrivate = config.ALLOW_PRIVATE_URLS ?? false;
     const http = createHttpTransport({ allowPrivate, version: VERSION, clock });
     const transports = new TransportRegistry([http]);
     opened.add("transports", () => transports.close());
 
-    const health = healthOf(state, store, clock);
+    const health = healthOf(state, clock);
     const { fetch } =
       role === "work"
         ? createHealthApi({ health, logger, version: VERSION })
         : createApi({
-            service: taskService(options, store, transports),
+            service: taskService(options, late, transports),
             health,
             adminKey: config.ADMIN_API_KEY ?? null,
             logger,
@@ -89,13 +106,20 @@ export async function startApp(options: AppOptions): Promise<App> {
     });
     opened.add("server", () => server.stop(Math.max(graceLeftMs(), MIN_REQUEST_GRACE_MS)));
 
+    logWarnings(options, plan);
+    logger.info({ url: server.url, store: plan.name }, `opening the store: ${plan.place}`);
+    const onTrouble = (reason: string) => late.tellTrouble(reason);
+    const found = await openUnlessAborted(plan, { role, logger, clock, signal, onTrouble });
+    late.use(found.store);
+    unreachable = found.unreachable;
+
     if (role !== "serve") {
-      const worker = createWorker(options, store, transports, allowPrivate);
+      const worker = createWorker(options, found.store, transports, allowPrivate);
       state.worker = worker;
       worker.start();
       opened.add("worker", () => worker.stop(graceLeftMs()));
     }
-    logStart(options, server, store, path);
+    logStart(options, server, plan);
     return {
       url: server.url,
       stop: async () => {
@@ -109,40 +133,26 @@ export async function startApp(options: AppOptions): Promise<App> {
   }
 }
 
-/** What was opened, to be closed last-in first-out, each once. */
-class Opened {
-  readonly #logger: Logger;
-  readonly #parts: { readonly name: string; readonly close: () => Promise<void> }[] = [];
-
-  constructor(logger: Logger) {
-    this.#logger = logger;
-  }
-
-  add(name: string, close: () => Promise<void>): void {
-    this.#parts.push({ name, close });
-  }
-
-  async closeAll(): Promise<void> {
-    for (let part = this.#parts.pop(); part !== undefined; part = this.#parts.pop()) {
-      try {
-        await part.close();
-      } catch (error) {
-        this.#logger.error({ err: error, part: part.name }, "a part did not close cleanly");
-      }
-    }
+/** Opens the store, or rejects at once when told to stop: a try under way may take its time to notice. */
+async function openUnlessAborted(plan: StorePlan, options: OpenOptions): Promise<OpenStore> {
+  const { signal } = options;
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(new Error("the start was broken off"));
+  signal.addEventListener("abort", abort, { once: true });
+  const opening = plan.open(options);
+  try {
+    if (signal.aborted) abort();
+    return await Promise.race([opening, aborted.promise]);
+  } catch (error) {
+    // Nobody waits for it any more: opened late it is closed, and why it failed no longer matters.
+    opening.then(({ store }) => store.close()).catch(() => {});
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", abort);
   }
 }
 
-function storeSettings(config: Config) {
-  return {
-    retentionSucceededMs: config.RETENTION_SUCCEEDED_SEC * 1_000,
-    retentionDeadMs: config.RETENTION_DEAD_SEC * 1_000,
-    dedupWindowMs: config.DEDUP_WINDOW_SEC * 1_000,
-    maxBytes: config.STORE_MAX_BYTES,
-  };
-}
-
-function taskService({ role, config, clock }: AppOptions, store: TaskStore, transports: TransportRegistry) {
+function taskService({ role, config, clock }: AppOptions, store: LateStore, transports: TransportRegistry) {
   return new TaskService({
     store,
     transports,
@@ -178,71 +188,23 @@ function createWorker(
   });
 }
 
-/** What health tells of a role; changes as it starts and stops. */
-interface RoleState {
-  readonly role: Role;
-  readonly startedAtMs: number;
-  /** When the shutdown's grace is over; null until it begins. */
-  stoppingBeforeMs: number | null;
-  worker: Pick<Worker, "lastMovedAtMs" | "running"> | null;
-}
-
-/** A claim loop that has not moved for this long is stuck; it moves at least once a second. */
-const STUCK_AFTER_MS = 30_000;
-
-function healthOf(state: RoleState, store: TaskStore, clock: Clock): HealthSource {
-  const ready: HealthSource["ready"] = async () => {
-    if (state.stoppingBeforeMs !== null) return { ok: false, reason: "shutting down" };
-    try {
-      await store.check();
-      return { ok: true, reason: null };
-    } catch (error) {
-      return { ok: false, reason: messageOf(error) };
-    }
-  };
-  return {
-    ready,
-    live: () => {
-      // A worker that drains claims nothing on purpose.
-      if (state.worker === null || state.stoppingBeforeMs !== null) return { ok: true, reason: null };
-      const stillMs = clock.now() - state.worker.lastMovedAtMs;
-      if (stillMs < STUCK_AFTER_MS) return { ok: true, reason: null };
-      return { ok: false, reason: `the claim loop has not moved for ${Math.round(stillMs / 1_000)} s` };
-    },
-    detailed: async () => ({
-      ...(await ready()),
-      facts: {
-        role: state.role,
-        store: store.name,
-        runtime: runtimeName(),
-        uptime_sec: Math.floor((clock.now() - state.startedAtMs) / 1_000),
-        ...(state.worker === null ? {} : { running: state.worker.running }),
-      },
-      warnings: [],
-    }),
-  };
-}
-
-function logStart(
-  { role, config, logger, warnings }: AppOptions,
-  server: HttpServer,
-  store: TaskStore,
-  path: string,
-) {
+function logWarnings({ role, config, logger, warnings }: AppOptions, plan: StorePlan) {
   for (const warning of warnings) logger.warn(warning);
   if (role !== "work" && config.ADMIN_API_KEY === undefined) {
     logger.warn(
       "ADMIN IS OPEN: ADMIN_API_KEY is not set, so whoever reaches this port can list, change and cancel every task",
     );
   }
-  if (role !== "all" && path === ":memory:") {
+  if (role !== "all" && plan.isPrivate) {
     logger.warn(
-      "tasks are kept in this process' memory, where no other process sees them: use `all`, or a file",
+      "tasks are kept in this process' memory, where no other process sees them: use `all`, a file or a Redis",
     );
   }
-  const { port, hostname: host, url } = server;
+}
+
+function logStart({ role, logger }: AppOptions, { port, hostname: host, url }: HttpServer, plan: StorePlan) {
   logger.info(
-    { port, host, url, store: store.name, path, version: VERSION, runtime: runtimeName() },
+    { port, host, url, store: plan.name, ...plan.facts, version: VERSION, runtime: runtimeName() },
     `task-runner ${role} is listening on ${url}`,
   );
 }

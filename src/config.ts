@@ -1,7 +1,6 @@
 /** Settings: gathered from flags, environment and files, checked all at once, and frozen. The only reader of the environment. */
 
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import process from "node:process";
 import { parseEnv } from "node:util";
 import { Value } from "@sinclair/typebox/value";
@@ -17,6 +16,8 @@ import {
   type SettingName,
   settingOf,
 } from "./config/schema.ts";
+import { chosenStore, defaultsOf, judgeStore } from "./config/store-choice.ts";
+import { withoutLogin } from "./config/store-url.ts";
 import { messageOf } from "./core/errors.ts";
 
 export {
@@ -26,8 +27,8 @@ export {
   SETTING_NAMES,
   type SettingName,
   settingOf,
-  sqlitePathOf,
 } from "./config/schema.ts";
+export { sqlitePathOf, storeKindOf } from "./config/store-url.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
@@ -81,9 +82,11 @@ export function loadConfig(env: Env, overrides: Overrides = {}): LoadedConfig {
   const sources: Record<string, string> = {};
   for (const name of SETTING_NAMES) {
     const setting = settingOf(name);
-    const given = setting.secret ? secretGiven(name, env, overrides, problems) : lookUp(name, env, overrides);
+    const given = setting.secret
+      ? secretGiven(name, env, overrides, problems)
+      : openlyGiven(setting, env, overrides, problems);
     const value = given === null ? undefined : parse(setting, given.text);
-    if (given !== null && !Value.Check(setting.schema, value)) {
+    if (given !== null && !isAllowed(setting, value)) {
       problems.push({ name, line: wrongValueLine(setting, given) });
       sources[name] = "default";
     } else {
@@ -93,29 +96,35 @@ export function loadConfig(env: Env, overrides: Overrides = {}): LoadedConfig {
     if (!(name in values) && setting.schema.default !== undefined) values[name] = setting.schema.default;
   }
   values.PORT ??= values.MODE === "worker" ? 8082 : 8080;
-  const storeChosen = values.STORE_URL !== undefined;
-  values.STORE_URL ??= `sqlite:${join(String(values.DATA_DIR), "task-runner.db")}`;
-  if (!Value.Check(ConfigSchema, values)) throw new Error("the settings' defaults do not fit their schema");
+  const set = new Set<SettingName>(SETTING_NAMES.filter((name) => sources[name] !== "default"));
+  const { url, from } = chosenStore(values);
+  values.STORE_URL = url;
+  if (from !== null) sources.STORE_URL = from;
+  const config = { ...defaultsOf(url), ...values };
+  if (!Value.Check(ConfigSchema, config)) throw new Error("the settings' defaults do not fit their schema");
 
-  const found = judgeNames(
-    setNames(env, overrides),
-    storeChosen,
-    (name) => lookUp(name, env, overrides)?.text ?? "",
-  );
-  problems.push(...found.refused);
+  const names = judgeNames(setNames(env, overrides), (name) => lookUp(name, env, overrides)?.text ?? "");
+  const misled = problems.some(({ name }) => CHOOSING.has(name));
+  const store = misled ? NO_FINDINGS : judgeStore(config, (name) => set.has(name));
+  problems.push(...store.refused, ...names.refused);
   return {
-    config: Object.freeze(values),
+    config: Object.freeze(config),
     sources: Object.freeze(sources as Record<SettingName, string>),
     problems,
-    warnings: found.warnings,
+    warnings: [...store.warnings, ...names.warnings],
   };
 }
 
+/** A wrong one among these chooses no store, so what goes with which store cannot be told. */
+const CHOOSING: ReadonlySet<string> = new Set(["STORE_URL", "REDIS_SENTINEL_ADDR", "REDIS_ADDR"]);
+const NO_FINDINGS = { refused: [], warnings: [] };
+
 /** A setting's value as it may be shown; null where it is unset. */
-export function shownValue(config: Config, name: SettingName): string | null {
+export function shownValue(config: Config, name: SettingName): string | number | boolean | null {
   const value = config[name];
   if (value === undefined) return null;
-  return settingOf(name).secret ? "(hidden)" : String(value);
+  if (settingOf(name).secret) return "(hidden)";
+  return name === "STORE_URL" ? withoutLogin(String(value)) : value;
 }
 
 /** The role to run: null when neither a subcommand nor MODE names one. */
@@ -131,6 +140,23 @@ function lookUp(name: string, env: Env, overrides: Overrides): Given | null {
   const fromFile = overrides.envFile?.env[name];
   if (fromFile?.trim()) return { text: fromFile, source: `--env-file ${overrides.envFile?.path}` };
   return null;
+}
+
+/** What a setting's name, or the other name it goes by, was given. */
+function openlyGiven(
+  { name, alias }: Setting,
+  env: Env,
+  overrides: Overrides,
+  problems: ConfigProblem[],
+): Given | null {
+  const direct = lookUp(name, env, overrides);
+  const byAlias = alias === undefined ? null : lookUp(alias, env, overrides);
+  if (byAlias === null) return direct;
+  if (direct === null) return { text: byAlias.text, source: `${byAlias.source} (${alias})` };
+  if (direct.text.trim() !== byAlias.text.trim()) {
+    problems.push({ name, line: `${name} and ${alias} are both set: allowed is one of them` });
+  }
+  return direct;
 }
 
 function secretGiven(
@@ -170,6 +196,10 @@ function parse(setting: Setting, text: string): unknown {
   return setting.secret ? text : text.trim();
 }
 
+function isAllowed(setting: Setting, value: unknown): boolean {
+  return Value.Check(setting.schema, value) && (typeof value !== "string" || setting.accepts(value));
+}
+
 function wrongValueLine(setting: Setting, { text, source }: Given): string {
   const value = setting.secret ? " (value hidden)" : `=${JSON.stringify(shortened(setting.name, text))}`;
   const from = source === "environment" ? "" : ` from ${source}`;
@@ -178,10 +208,13 @@ function wrongValueLine(setting: Setting, { text, source }: Given): string {
 
 const LONGEST_SHOWN = 100;
 
-/** A wrong value, short enough for a line; of a store's URL only what cannot hold a password. */
+/** A wrong value, short enough for a line; of what names a store only what cannot hold a password. */
 function shortened(name: SettingName, text: string): string {
-  const mayHoldPassword = name === "STORE_URL" && !text.startsWith("sqlite:") && /[:@]/.test(text);
-  const shown = mayHoldPassword ? (/^[a-z0-9+.-]+:/i.exec(text)?.[0] ?? "") : text;
+  const mayHoldPassword =
+    name === "STORE_URL"
+      ? !text.startsWith("sqlite:") && /[:@]/.test(text)
+      : CHOOSING.has(name) && /@/.test(text);
+  const shown = mayHoldPassword ? (/^[a-z0-9+.-]+:(?=\/\/)/i.exec(text)?.[0] ?? "") : text;
   const cut = shown.slice(0, LONGEST_SHOWN);
   return cut.length < text.length ? `${cut}…` : cut;
 }

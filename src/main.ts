@@ -33,17 +33,23 @@ const host: CliHost = {
 
 /**
  * Runs a role until SIGTERM or SIGINT, then stops it and resolves to 0. A second signal ends the process at
- * once with 1. Resolves to 1 when the role cannot start.
+ * once with 1. Resolves to 1 when the role cannot start, to 0 when a signal broke off its start.
  */
 async function runRole(role: Role, { config, warnings }: LoadedConfig): Promise<number> {
   const logger = createLogger({ level: config.LOG_LEVEL, role });
   roleLogger = logger;
   // Listened to before the start, so that a signal during it is not lost and never leaves a part open.
+  const stopping = new AbortController();
   const signalled = firstSignal(logger);
+  signalled.then(() => stopping.abort());
   let app: Awaited<ReturnType<typeof startApp>>;
   try {
-    app = await startApp({ role, config, logger, clock: systemClock, warnings });
+    app = await startApp({ role, config, logger, clock: systemClock, warnings, signal: stopping.signal });
   } catch (error) {
+    if (stopping.signal.aborted) {
+      logger.info({ signal: await signalled }, "stopped before it had started");
+      return 0;
+    }
     // A cause we know is told in its one line; anything else is a bug, and its stack is wanted.
     if (!(error instanceof TaskRunnerError)) logger.fatal({ err: error }, "start failed");
     stderr.write(`error: ${messageOf(error)}\n`);

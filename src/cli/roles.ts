@@ -20,6 +20,7 @@ const HELP: Readonly<Record<Role, RoleHelp>> = {
 Examples:
   task-runner serve                                    the API on port 8080, tasks in ./data/task-runner.db
   task-runner serve --store sqlite:/var/lib/tasks.db   tasks in a file of your choosing
+  REDIS_ADDR=10.0.0.7:6379 task-runner serve           tasks in a Redis, for as many machines as you like
   ADMIN_API_KEY_FILE=/run/secrets/admin task-runner serve`,
   },
   work: {
@@ -27,7 +28,8 @@ Examples:
     examples: `
 Examples:
   task-runner work                                     port 8082 answers health checks
-  WORKER_CONCURRENCY=50 task-runner work --store sqlite:/var/lib/tasks.db`,
+  WORKER_CONCURRENCY=50 task-runner work --store sqlite:/var/lib/tasks.db
+  REDIS_SENTINEL_ADDR=s1:26379,s2:26379 REDIS_PASSWORD_FILE=/run/secrets/redis task-runner work`,
   },
   all: {
     summary: "accept and deliver in one process",

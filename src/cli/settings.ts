@@ -34,7 +34,10 @@ export function withSettingOptions(command: Command): Command {
     .addOption(new Option("--port <n>", "port to listen on (PORT)"))
     .addOption(new Option("--host <address>", "address to listen on (HOST)"))
     .addOption(
-      new Option("--store <url>", "where tasks are kept: sqlite:PATH or sqlite::memory: (STORE_URL)"),
+      new Option(
+        "--store <url>",
+        "where tasks are kept: sqlite:PATH, sqlite::memory: or redis://host:port/db (STORE_URL)",
+      ),
     )
     .addOption(envFileOption());
 }

@@ -40,11 +40,9 @@ function showConfig(host: CliHost, options: SettingOptions & { json?: boolean },
   const { config, sources, problems, warnings } = loadSettings(host.env, options, role);
   const settings = SETTING_NAMES.map((name) => {
     const { unit, defaultText, description } = settingOf(name);
-    const value =
-      config[name] !== undefined && settingOf(name).secret ? shownValue(config, name) : config[name];
     return {
       name,
-      value: value ?? null,
+      value: shownValue(config, name),
       source: sources[name],
       unit: unit ?? null,
       default: defaultText,

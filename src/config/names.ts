@@ -2,30 +2,11 @@
 
 import { SETTING_NAMES, settingOf } from "./schema.ts";
 
-/** What is done with a planned name that is set: the start is refused (another store, a protection), a warning, nothing. */
-type Treatment = "refuse" | "protects" | "warn" | "ignore";
+/** What is done with a planned name that is set: the start is refused, for it asks for a protection, or a warning. */
+type Treatment = "protects" | "warn";
 
-/**
- * Names that belong to the product and do nothing in this version. A line goes when its feature lands.
- * An address of another store refuses the start, because tasks would otherwise be kept somewhere else than
- * the operator expects; what only accompanies such an address is passed over.
- */
+/** Names that belong to the product and do nothing in this version. A line goes when its feature lands. */
 const PLANNED: Readonly<Record<string, Treatment>> = {
-  REDIS_SENTINEL_ADDR: "refuse",
-  REDIS_SENTINEL_ADDRS: "refuse",
-  REDIS_ADDR: "refuse",
-  REDIS_MASTER_NAME: "ignore",
-  REDIS_PASSWORD: "ignore",
-  REDIS_PASSWORD_FILE: "ignore",
-  REDIS_SENTINEL_PASSWORD: "ignore",
-  REDIS_SENTINEL_PASSWORD_FILE: "ignore",
-  REDIS_CONNECT_RETRIES: "ignore",
-  REDIS_RETRY_INTERVAL_SEC: "ignore",
-  REDIS_TLS: "ignore",
-  REDIS_MIN_REPLICA_ACKS: "ignore",
-  REDIS_ACK_TIMEOUT_MS: "ignore",
-  KEY_PREFIX: "warn",
-  DURABILITY: "warn",
   OTEL_EXPORTER_OTLP_ENDPOINT: "warn",
   DEFAULT_CLIENT_TIER: "warn",
   CLIENT_AUTH: "protects",
@@ -40,7 +21,13 @@ const PLANNED: Readonly<Record<string, Treatment>> = {
 const SECRET_FILE_NAMES = SETTING_NAMES.filter((name) => settingOf(name).secret).map(
   (name) => `${name}_FILE`,
 );
-const KNOWN: ReadonlySet<string> = new Set([...SETTING_NAMES, ...SECRET_FILE_NAMES, ...Object.keys(PLANNED)]);
+const ALIASES = SETTING_NAMES.flatMap((name) => settingOf(name).alias ?? []);
+const KNOWN: ReadonlySet<string> = new Set([
+  ...SETTING_NAMES,
+  ...SECRET_FILE_NAMES,
+  ...ALIASES,
+  ...Object.keys(PLANNED),
+]);
 
 /** Shorter names resemble too many words of other programs to guess at. */
 const SHORTEST_GUESSED = 6;
@@ -55,29 +42,13 @@ export interface NameFindings {
   readonly warnings: readonly string[];
 }
 
-/**
- * Looks through the names that are set. `storeChosen` tells that STORE_URL is set: it comes before any
- * address, so then an address changes nothing and is only pointed out.
- */
-export function judgeNames(
-  names: Iterable<string>,
-  storeChosen: boolean,
-  textOf: (name: string) => string,
-): NameFindings {
+/** Looks through the names that are set. */
+export function judgeNames(names: Iterable<string>, textOf: (name: string) => string): NameFindings {
   const refused: { name: string; line: string }[] = [];
   const warnings: string[] = [];
   for (const name of names) {
     const treatment = PLANNED[name];
-    if (treatment === "refuse" && !storeChosen) {
-      refused.push({
-        name,
-        line:
-          `${name} is not available in this version, which keeps tasks in SQLite only: ` +
-          "unset it, or set STORE_URL to say where tasks are to be kept (sqlite:PATH or sqlite::memory:)",
-      });
-    } else if (treatment === "refuse") {
-      warnings.push(`${name} has no effect: STORE_URL says where tasks are kept`);
-    } else if (treatment === "protects") {
+    if (treatment === "protects") {
       // Starting without a protection that was asked for would be worse than not starting.
       if (name === "CLIENT_AUTH" && textOf(name) === "off") continue;
       refused.push({

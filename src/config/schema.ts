@@ -1,6 +1,7 @@
 /** Every setting in one schema: its form, default, unit, role and meaning; all else about settings is read from here. */
 
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { isAddress, isAddressList, isStoreUrl, STORE_URL_FORMS } from "./store-url.ts";
 
 /** What a process does: accept tasks, deliver them, or both. */
 export type Role = "serve" | "work" | "all";
@@ -20,14 +21,32 @@ interface About {
   readonly allowed?: string;
   /** Never shown; may also come from the file that NAME_FILE names. */
   readonly secret?: boolean;
+  /** Another name that it may be set by. */
+  readonly alias?: string;
+  /** Refuses texts that the form alone would let through. */
+  readonly accepts?: (text: string) => boolean;
 }
 
 const DAY_SEC = 86_400;
 const YEAR_SEC = 366 * DAY_SEC;
-const SQLITE_PREFIX = "sqlite:";
+/** Room for a name, short enough for a key. */
+const LONGEST_PREFIX = 64;
 
 function whole(fallback: number, minimum: number, maximum: number, about: About) {
   return Type.Integer({ default: fallback, minimum, maximum, ...about });
+}
+
+function password(description: string) {
+  return Type.Optional(
+    Type.String({
+      pattern: "^[^\\x00-\\x1f\\x7f]+$",
+      allowed: "text without line breaks and other control characters",
+      defaultText: "none",
+      secret: true,
+      role: "any",
+      description,
+    } satisfies About & Record<string, unknown>),
+  );
 }
 
 export const ConfigSchema = Type.Object(
@@ -63,19 +82,88 @@ export const ConfigSchema = Type.Object(
       } satisfies About & Record<string, unknown>,
     ),
     STORE_URL: Type.String({
-      // Two slashes and a name would read as a host in any other URL; here they would name a directory at the root.
-      pattern: `^${SQLITE_PREFIX}(?!//[^/]).+$`,
-      allowed: "sqlite:PATH or sqlite::memory:",
-      defaultText: "sqlite:DATA_DIR/task-runner.db",
+      accepts: isStoreUrl,
+      allowed: STORE_URL_FORMS,
+      defaultText: "what REDIS_SENTINEL_ADDR says, else REDIS_ADDR, else sqlite:DATA_DIR/task-runner.db",
       role: "any",
       description:
-        "Where tasks are kept: `sqlite:PATH` for a file, `sqlite::memory:` for memory alone (lost when the process ends)",
+        "Where tasks are kept: a Redis, `sqlite:PATH` for a file, or `sqlite::memory:` for memory alone (lost when the process ends); its password is never shown",
     } satisfies About & Record<string, unknown>),
     DATA_DIR: Type.String({
       default: "./data",
       role: "any",
-      description: "Directory of the embedded store, used when STORE_URL is not set",
+      description: "Directory of the embedded store, used when neither STORE_URL nor a Redis is set",
     } satisfies About & Record<string, unknown>),
+    REDIS_SENTINEL_ADDR: Type.Optional(
+      Type.String({
+        accepts: isAddressList,
+        allowed: "host:port, or several with commas between them",
+        defaultText: "none",
+        alias: "REDIS_SENTINEL_ADDRS",
+        role: "any",
+        description:
+          "Sentinels that know the Redis to keep tasks in; one address that stands for several will do (also `REDIS_SENTINEL_ADDRS`)",
+      } satisfies About & Record<string, unknown>),
+    ),
+    REDIS_ADDR: Type.Optional(
+      Type.String({
+        accepts: isAddress,
+        allowed: "host:port",
+        defaultText: "none",
+        role: "any",
+        description: "A Redis without Sentinel to keep tasks in",
+      } satisfies About & Record<string, unknown>),
+    ),
+    REDIS_MASTER_NAME: Type.String({
+      default: "mymaster",
+      pattern: "^[A-Za-z0-9._-]{1,256}$",
+      allowed: "letters, digits, dots, dashes and underscores",
+      role: "any",
+      description: "Name by which the Sentinels know the primary",
+    } satisfies About & Record<string, unknown>),
+    REDIS_PASSWORD: password("Password of Redis, where STORE_URL holds none"),
+    REDIS_SENTINEL_PASSWORD: password("Password of the Sentinels"),
+    REDIS_TLS: Type.Boolean({
+      default: false,
+      role: "any",
+      description: "Whether to talk TLS to Redis and its Sentinels; a STORE_URL with `rediss` does so too",
+    } satisfies About & Record<string, unknown>),
+    REDIS_CONNECT_RETRIES: whole(30, 1, 1_000_000, {
+      role: "any",
+      unit: "tries",
+      description: "Tries to connect to Redis at start, before giving up with exit status 1",
+    }),
+    REDIS_RETRY_INTERVAL_SEC: whole(2, 1, 3_600, {
+      role: "any",
+      unit: "s",
+      description: "Time between two of these tries",
+    }),
+    KEY_PREFIX: Type.String({
+      default: "task-runner",
+      // No braces: all keys carry the prefix in braces, so that a cluster keeps them together.
+      pattern: `^[A-Za-z0-9._:-]{1,${LONGEST_PREFIX}}$`,
+      allowed: `1 to ${LONGEST_PREFIX} letters, digits, dots, colons, dashes and underscores`,
+      role: "any",
+      description: "Above every key in Redis: stores with different prefixes share one without touching",
+    } satisfies About & Record<string, unknown>),
+    DURABILITY: Type.Optional(
+      Type.Union([Type.Literal("replicated"), Type.Literal("primary")], {
+        role: "any",
+        defaultText: "replicated under Sentinel, primary with any other Redis",
+        description:
+          "When Redis counts as having a task: once REDIS_MIN_REPLICA_ACKS replicas have it too, or the primary alone",
+      } satisfies About),
+    ),
+    REDIS_MIN_REPLICA_ACKS: whole(1, 1, 100, {
+      role: "any",
+      unit: "replicas",
+      description: "Replicas that must have a task before it is acknowledged, with DURABILITY=replicated",
+    }),
+    REDIS_ACK_TIMEOUT_MS: whole(1_000, 1, 60_000, {
+      role: "any",
+      unit: "ms",
+      description: "How long to wait for the replicas before the answer is 503 durability_unavailable",
+    }),
     ADMIN_API_KEY: Type.Optional(
       Type.String({
         // What an HTTP header can carry unchanged: anything else could never be matched by a request.
@@ -150,12 +238,15 @@ export const ConfigSchema = Type.Object(
       unit: "s",
       description: "How long a dead task stays readable; 0 drops it at once",
     }),
-    STORE_MAX_BYTES: whole(10_737_418_240, 0, Number.MAX_SAFE_INTEGER, {
+    STORE_MAX_BYTES: Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
       role: "any",
       unit: "bytes",
+      defaultText: "10737418240; with Redis 0, its maxmemory being the bound",
       description:
-        "Size of the store past which finished tasks go early and new ones are refused; 0 for no bound",
-    }),
+        "Size of the store past which finished tasks go early and new ones are refused; 0 for no bound of ours",
+    } satisfies About & Record<string, unknown>),
   },
   { additionalProperties: false },
 );
@@ -175,6 +266,7 @@ export interface Setting extends About {
   /** The default, in words. */
   readonly defaultText: string;
   readonly secret: boolean;
+  readonly accepts: (text: string) => boolean;
 }
 
 /** Everything the schema says of one setting. */
@@ -188,7 +280,9 @@ export function settingOf(name: SettingName): Setting {
     allowed: schema.allowed ?? allowedBy(schema),
     defaultText: schema.defaultText ?? String(schema.default),
     secret: schema.secret ?? false,
+    accepts: schema.accepts ?? (() => true),
     ...(schema.unit === undefined ? {} : { unit: schema.unit }),
+    ...(schema.alias === undefined ? {} : { alias: schema.alias }),
   };
 }
 
@@ -212,9 +306,4 @@ function allowedBy(schema: TSchema): string {
 /** The role that a MODE stands for. */
 export function roleOf(mode: keyof typeof MODES): Role {
   return MODES[mode];
-}
-
-/** The file, or `:memory:`, that a valid STORE_URL names. */
-export function sqlitePathOf(storeUrl: string): string {
-  return storeUrl.slice(SQLITE_PREFIX.length);
 }

@@ -78,15 +78,15 @@ describe("serve, work and all", () => {
 
   test("list every wrong setting at once, one line each, and exit with 2", async () => {
     const { status, stderr } = await command(["all", "--port", "x"], {
-      env: { MAX_RETRY: "-1", REDIS_SENTINEL_ADDR: "s:26379", ADMIN_API_KEY: "hunter2\u0001" },
+      env: { MAX_RETRY: "-1", REDIS_SENTINEL_ADDR: "s:99999", ADMIN_API_KEY: "hunter2\u0001" },
     });
     expect(status).toBe(2);
     const lines = stderr.trimEnd().split("\n");
     expect(lines.map((line) => /^error: ([A-Z_]+)/.exec(line)?.[1])).toEqual([
       "PORT",
+      "REDIS_SENTINEL_ADDR",
       "ADMIN_API_KEY",
       "MAX_RETRY",
-      "REDIS_SENTINEL_ADDR",
     ]);
     expect(lines[0]).toContain("from --port");
     expect(stderr).not.toContain("hunter2");
@@ -122,6 +122,30 @@ describe("config", () => {
     expect(byName.get("PORT")).toMatchObject({ value: 8082, source: "default" });
     expect(byName.get("ADMIN_API_KEY")).toMatchObject({ value: "(hidden)", source: "environment" });
     expect(warnings).toHaveLength(1);
+  });
+
+  test.each([[], ["--json"]].map((flags) => [flags]))(
+    "shows where tasks are kept without the passwords, with %j",
+    async (flags) => {
+      const urls = ["redis://user:hunter2@h:6379/1", "rediss+sentinel://:hunter2@h:26379,i:26379/m"];
+      for (const STORE_URL of urls) {
+        const env = { STORE_URL, REDIS_PASSWORD: "hunter2", REDIS_SENTINEL_PASSWORD: "hunter2" };
+        const { status, stdout, stderr } = await command(["config", ...flags], { env });
+        expect(status).toBe(0);
+        expect(stdout).toContain("://(hidden)@h:");
+        expect(stdout + stderr).not.toContain("hunter2");
+        expect(stdout + stderr).not.toContain("user:");
+      }
+    },
+  );
+
+  test("shows the store that an address chooses, and by which setting", async () => {
+    const env = { REDIS_SENTINEL_ADDR: "a:26379, b:26379" };
+    const { stdout } = await command(["config"], { env });
+    expect(stdout).toMatch(
+      /^STORE_URL +redis\+sentinel:\/\/a:26379,b:26379\/mymaster +REDIS_SENTINEL_ADDR$/m,
+    );
+    expect(stdout).toMatch(/^DURABILITY +replicated +default$/m);
   });
 
   test("tells wrong settings and exits with 2", async () => {

@@ -40,6 +40,13 @@ describe("defaults", () => {
       LOG_LEVEL: "info",
       STORE_URL: `sqlite:${join("data", "task-runner.db")}`,
       DATA_DIR: "./data",
+      REDIS_MASTER_NAME: "mymaster",
+      REDIS_TLS: false,
+      REDIS_CONNECT_RETRIES: 30,
+      REDIS_RETRY_INTERVAL_SEC: 2,
+      KEY_PREFIX: "task-runner",
+      REDIS_MIN_REPLICA_ACKS: 1,
+      REDIS_ACK_TIMEOUT_MS: 1000,
       WORKER_CONCURRENCY: 10,
       TASK_TIMEOUT_SEC: 1800,
       MAX_RETRY: 5,
@@ -69,9 +76,10 @@ describe("defaults", () => {
     expect(roles).toEqual(["serve", "work", "all"]);
   });
 
-  test("an empty or blank value is an unset one, for settings and for names that would refuse the start", () => {
+  test("an empty or blank value is an unset one, for settings, their other names and names of later versions", () => {
     const env = Object.fromEntries(SETTING_NAMES.map((name) => [name, ""]));
-    const loaded = loadConfig({ ...env, REDIS_SENTINEL_ADDR: "", REDIS_ADDR: "  ", ADMIN_API_KEY_FILE: "" });
+    const others = { REDIS_SENTINEL_ADDRS: "", ADMIN_API_KEY_FILE: "", EGRESS_DENY_CIDRS: "" };
+    const loaded = loadConfig({ ...env, ...others, REDIS_ADDR: "  " });
     expect(loaded).toEqual(loadConfig({}));
   });
 
@@ -138,7 +146,15 @@ describe("wrong values", () => {
     ["WORKER_CONCURRENCY", ["0", "1001"]],
     ["ALLOW_PRIVATE_URLS", ["maybe", "2"]],
     ["MODE", ["server", "serve"]],
-    ["STORE_URL", ["redis://h:6379", "sqlite:", "sqlite://data/x.db", "data.db", "postgres://h/db"]],
+    ["STORE_URL", ["sqlite:", "sqlite://data/x.db", "data.db", "postgres://h/db"]],
+    ["KEY_PREFIX", ["{a}", "a}b", "a b", "a/b", "x".repeat(65)]],
+    ["REDIS_MASTER_NAME", ["my/master", "a b"]],
+    ["REDIS_TLS", ["maybe"]],
+    ["REDIS_CONNECT_RETRIES", ["0", "many"]],
+    ["REDIS_RETRY_INTERVAL_SEC", ["0", "1.5"]],
+    ["REDIS_MIN_REPLICA_ACKS", ["0"]],
+    ["REDIS_ACK_TIMEOUT_MS", ["0", "60001"]],
+    ["DURABILITY", ["disk", "exactly-once"]],
     ["STORE_MAX_BYTES", ["-1", "10GB"]],
     ["HOST", ["http://h", "a b"]],
   ])("%s refuses what it cannot be", (name, values) => {
@@ -148,11 +164,18 @@ describe("wrong values", () => {
     }
   });
 
-  test("of another store's URL only the scheme is shown, for the rest may hold a password", () => {
+  test("of a wrong URL only the scheme is shown, for the rest may hold a password", () => {
     const [line] = linesOf({ STORE_URL: "redis://user:hunter2@host:6379/0?password=hunter2" });
     expect(line).toContain('STORE_URL="redis:…"');
-    expect(line).toContain("sqlite:PATH or sqlite::memory:");
-    expect(line).not.toContain("hunter2");
+    expect(line).toContain("sqlite:PATH, sqlite::memory:, redis://");
+    for (const name of ["STORE_URL", "REDIS_SENTINEL_ADDR", "REDIS_SENTINEL_ADDRS", "REDIS_ADDR"]) {
+      for (const text of ["user:hunter2@host:99999", "hunter2@", "postgres://u:hunter2@h/db"]) {
+        const lines = linesOf({ [name]: text });
+        expect(lines).toHaveLength(1);
+        expect(lines[0]).toContain("is not allowed");
+        expect(lines[0]).not.toContain("hunter2");
+      }
+    }
   });
 
   test("a line stays one line and short, whatever the value", () => {
@@ -236,59 +259,59 @@ describe("names", () => {
     expect(loadConfig({}, { envFile }).warnings).toHaveLength(1);
   });
 
-  test.each(["REDIS_SENTINEL_ADDR", "REDIS_SENTINEL_ADDRS", "REDIS_ADDR"])("%s refuses the start", (name) => {
-    const { problems } = loadConfig({ [name]: "redis.internal:6379" });
-    expect(problems.map((problem) => problem.name)).toEqual([name]);
-    expect(problems[0]?.line).toContain("STORE_URL");
-  });
-
-  test("an address of another store is only pointed out where STORE_URL says where tasks are kept", () => {
-    const { problems, warnings } = loadConfig({ REDIS_ADDR: "h:6379", STORE_URL: "sqlite::memory:" });
-    expect(problems).toEqual([]);
-    expect(warnings).toEqual(["REDIS_ADDR has no effect: STORE_URL says where tasks are kept"]);
-  });
-
-  test("a name of a later version is pointed out once, and what goes with an address that is not there is not", () => {
+  test("a name of a later version is pointed out once, one that asks for a protection refuses the start", () => {
     const { problems, warnings } = loadConfig({
       OTEL_EXPORTER_OTLP_ENDPOINT: "tracing:4318",
+      CLIENT_AUTH: "off",
+      EGRESS_DENY_CIDRS: "10.0.0.0/8",
+    });
+    expect(problems.map(({ name }) => name)).toEqual(["EGRESS_DENY_CIDRS"]);
+    expect(warnings).toEqual(["OTEL_EXPORTER_OTLP_ENDPOINT has no effect in this version"]);
+    expect(linesOf({ CLIENT_AUTH: "required" })).toHaveLength(1);
+  });
+
+  test("what goes with a Redis is not pointed out where there is none: the template always sets it", () => {
+    const { problems, warnings, config } = loadConfig({
       REDIS_MASTER_NAME: "mymaster",
       REDIS_PASSWORD: "hunter2",
       REDIS_SENTINEL_PASSWORD: "hunter2",
       REDIS_CONNECT_RETRIES: "30",
       REDIS_RETRY_INTERVAL_SEC: "2",
+      REDIS_TLS: "false",
     });
-    expect(problems).toEqual([]);
-    expect(warnings).toEqual(["OTEL_EXPORTER_OTLP_ENDPOINT has no effect in this version"]);
+    expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
+    expect(config.STORE_URL).toStartWith("sqlite:");
   });
 });
 
 describe("the published template's environment", () => {
   const common = {
     LOG_LEVEL: "info",
+    REDIS_SENTINEL_ADDR: "rel-redis-sentinel.gvc.cpln.local:26379",
     REDIS_MASTER_NAME: "mymaster",
     REDIS_PASSWORD: "p",
-    REDIS_SENTINEL_PASSWORD: "p",
+    REDIS_SENTINEL_PASSWORD: "q",
+    REDIS_CONNECT_RETRIES: "30",
+    REDIS_RETRY_INTERVAL_SEC: "2",
+    OTEL_EXPORTER_OTLP_ENDPOINT: "",
   };
-  const connect = { REDIS_CONNECT_RETRIES: "30", REDIS_RETRY_INTERVAL_SEC: "2" };
+  const store = {
+    STORE_URL: "redis+sentinel://rel-redis-sentinel.gvc.cpln.local:26379/mymaster",
+    REDIS_PASSWORD: "p",
+    REDIS_SENTINEL_PASSWORD: "q",
+    DURABILITY: "replicated",
+  };
 
-  test("of the API works without its Redis address", () => {
-    const { config, problems, warnings } = loadConfig({
-      ...common,
-      ...connect,
-      MODE: "api",
-      PORT: "8080",
-      ADMIN_API_KEY: "k",
-      OTEL_EXPORTER_OTLP_ENDPOINT: "",
-    });
-    expect(problems).toEqual([]);
-    expect(warnings).toEqual([]);
-    expect(config).toMatchObject({ MODE: "api", PORT: 8080, ADMIN_API_KEY: "k" });
+  test("of the API works unchanged", () => {
+    const env = { ...common, MODE: "api", PORT: "8080", ADMIN_API_KEY: "k" };
+    const { config, problems, warnings } = loadConfig(env);
+    expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
+    expect(config).toMatchObject({ ...store, MODE: "api", PORT: 8080, ADMIN_API_KEY: "k" });
   });
 
-  test("of the worker works without its Redis address", () => {
+  test("of the worker works unchanged", () => {
     const { config, problems, warnings } = loadConfig({
       ...common,
-      ...connect,
       MODE: "worker",
       PORT: "8082",
       WORKER_CONCURRENCY: "10",
@@ -298,9 +321,8 @@ describe("the published template's environment", () => {
       CB_FAILURE_THRESHOLD: "5",
       CB_TIMEOUT_SEC: "30",
     });
-    expect(problems).toEqual([]);
-    expect(warnings).toEqual([]);
-    expect(config).toMatchObject({ MODE: "worker", PORT: 8082, ALLOW_PRIVATE_URLS: false });
+    expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
+    expect(config).toMatchObject({ ...store, MODE: "worker", PORT: 8082, ALLOW_PRIVATE_URLS: false });
   });
 });
 
@@ -314,11 +336,12 @@ test("any combination of wrong values is told in full, each name once and in ord
       const env = Object.fromEntries(
         wrong.map((name) => [name, settingOf(name).secret ? `${secret}\u0000${noise}` : `\u0000${noise}`]),
       );
-      env.REDIS_PASSWORD = secret;
+      env.REDIS_PASSWORD ??= secret;
       const { problems, warnings, config } = loadConfig(env);
       expect(problems.map(({ name }) => name)).toEqual(wrong);
       for (const { line } of problems) expect(line).not.toContain("\n");
-      expect(JSON.stringify({ problems, warnings, config })).not.toContain(secret);
+      const shown = SETTING_NAMES.map((name) => shownValue(config, name));
+      expect(JSON.stringify({ problems, warnings, shown })).not.toContain(secret);
     }),
     { numRuns: 200 },
   );

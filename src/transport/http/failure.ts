@@ -50,13 +50,6 @@ export function isNotConnected(thrown: unknown): boolean {
   return NOT_CONNECTED.has(codeOf(thrown));
 }
 
-/** Whether the request itself could not be formed, which trying again cannot change. */
-export function isUnsendable(thrown: unknown): boolean {
-  const code = codeOf(thrown);
-  // Bun throws a TypeError without a code for a header it cannot send, Node and Deno one with ERR_INVALID_….
-  return thrown instanceof TypeError && (code === "" || code.startsWith("ERR_INVALID_"));
-}
-
 /** One line on why an exchange broke. Its message is not used: it may repeat the whole URL. */
 export function wordsFor(thrown: unknown, host: string): string {
   const code = codeOf(thrown);

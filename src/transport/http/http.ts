@@ -3,9 +3,9 @@
 import type { Clock } from "../../core/clock.ts";
 import type { Target } from "../../core/task.ts";
 import type { Delivery, Outcome, TargetProblem, Transport } from "../../core/transport.ts";
-import { checkTarget, methodProblem, parseTargetUrl } from "./check.ts";
+import { checkTarget, methodProblem, type ParsedUrl, parseTargetUrl } from "./check.ts";
 import { type Answer, createDialler, type Dialler } from "./dial.ts";
-import { durationWords, isUnsendable, wordsFor, wordsForStatus } from "./failure.ts";
+import { durationWords, wordsFor, wordsForStatus } from "./failure.ts";
 import { deliveryHeaders } from "./headers.ts";
 import { type Resolve, resolvePublic, systemResolve } from "./resolve.ts";
 import { compressedExcerptOf, excerptOf } from "./response.ts";
@@ -23,6 +23,9 @@ export interface HttpTransportOptions {
   /** Sends the requests; the runtime's own way unless given. */
   readonly dialler?: Dialler;
 }
+
+/** Tasks tend to call the same few URLs, and reading one costs more than finding it; what it names is still judged anew. */
+const MAX_PARSED_URLS = 256;
 
 /** Why an exchange was ended by this side. */
 type Ending = "timeout" | "worker" | "close";
@@ -43,6 +46,7 @@ class HttpTransport implements Transport {
   readonly #resolve: Resolve;
   readonly #dialler: Dialler;
   readonly #running = new Set<Exchange>();
+  readonly #parsed = new Map<string, ParsedUrl>();
   #closed = false;
 
   constructor(options: HttpTransportOptions) {
@@ -60,7 +64,7 @@ class HttpTransport implements Transport {
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<Outcome> {
     if (this.#closed) return deferred("close");
     if (signal.aborted) return deferred("worker");
-    const parsed = parseTargetUrl(delivery.target.url);
+    const parsed = this.#parse(delivery.target.url);
     if (parsed.kind === "problem") return refused(`the URL ${parsed.problem.message}`);
     const wrongMethod = methodProblem(delivery.target);
     if (wrongMethod !== null) return refused(`the request cannot be sent: ${wrongMethod.message}`);
@@ -90,6 +94,15 @@ class HttpTransport implements Transport {
       signal.removeEventListener("abort", byWorker);
       this.#running.delete(exchange);
     }
+  }
+
+  #parse(text: string): ParsedUrl {
+    const known = this.#parsed.get(text);
+    if (known !== undefined) return known;
+    const parsed = parseTargetUrl(text);
+    if (this.#parsed.size >= MAX_PARSED_URLS) this.#parsed.clear();
+    this.#parsed.set(text, parsed);
+    return parsed;
   }
 
   /** The addresses that may be dialled, the one to begin with first; or the outcome where there are none. */
@@ -150,7 +163,10 @@ class Exchange {
       return { ...noAnswer(`timed out after ${durationWords(this.delivery.timeoutMs)}`), status };
     }
     if (this.#ending !== null) return deferred(this.#ending);
-    if (status === null && isUnsendable(thrown)) return refused("the request cannot be sent as it is");
+    // A runtime's error does not tell reliably that the request was at fault; the request itself does.
+    const [problem] = status === null ? checkTarget(this.delivery.target, true) : [];
+    if (problem !== undefined)
+      return refused(`the request cannot be sent: ${problem.path} ${problem.message}`);
     return { ...noAnswer(wordsFor(thrown, this.url.hostname)), status };
   }
 }

@@ -1,0 +1,88 @@
+/** The store as the API sees it from the first moment: until the real one is open, every call is refused with the reason. */
+
+import { TaskRunnerError } from "../core/errors.ts";
+import type {
+  ChangeResult,
+  EnqueueAnswer,
+  LaneCounts,
+  ProducerStore,
+  Reschedule,
+  TaskFilter,
+  TaskPage,
+  TaskStore,
+  WorkerRecord,
+} from "../core/store.ts";
+import type { NewTask, Task } from "../core/task.ts";
+
+/** Whoever is refused before the store is open is told to come back after this. */
+const RETRY_AFTER_SEC = 2;
+
+/**
+ * So the port is there, with health and the whole API, while a Redis that starts cold is waited for. Calls
+ * reject with `store_unavailable` before `use` and, like those of every store, after `close`.
+ */
+export class LateStore implements ProducerStore, Pick<TaskStore, "check" | "close"> {
+  #store: TaskStore | null = null;
+  #trouble = "it is being opened";
+
+  /** Why it is not open yet. */
+  tellTrouble(reason: string): void {
+    this.#trouble = reason;
+  }
+
+  /** Hands over the open store, which is closed with this one. */
+  use(store: TaskStore): void {
+    this.#store = store;
+  }
+
+  async enqueue(tasks: readonly NewTask[]): Promise<EnqueueAnswer> {
+    return this.#opened().enqueue(tasks);
+  }
+
+  async get(id: string): Promise<Task | null> {
+    return this.#opened().get(id);
+  }
+
+  async list(filter: TaskFilter): Promise<TaskPage> {
+    return this.#opened().list(filter);
+  }
+
+  async cancel(id: string): Promise<ChangeResult> {
+    return this.#opened().cancel(id);
+  }
+
+  async reschedule(id: string, change: Reschedule): Promise<ChangeResult> {
+    return this.#opened().reschedule(id, change);
+  }
+
+  async runNow(id: string): Promise<ChangeResult> {
+    return this.#opened().runNow(id);
+  }
+
+  async replay(id: string): Promise<ChangeResult> {
+    return this.#opened().replay(id);
+  }
+
+  async counts(): Promise<readonly LaneCounts[]> {
+    return this.#opened().counts();
+  }
+
+  async workers(withinMs: number): Promise<readonly WorkerRecord[]> {
+    return this.#opened().workers(withinMs);
+  }
+
+  async check(): Promise<void> {
+    return this.#opened().check();
+  }
+
+  async close(): Promise<void> {
+    await this.#store?.close();
+  }
+
+  #opened(): TaskStore {
+    if (this.#store !== null) return this.#store;
+    throw new TaskRunnerError("store_unavailable", `the store is not open yet: ${this.#trouble}`, {
+      retryAfterSec: RETRY_AFTER_SEC,
+    });
+  }
+}
