@@ -24,6 +24,7 @@ async function openLossy(keyPrefix: string) {
       losing = false;
       throw new Error("the answer was lost");
     },
+    confirm: (...args) => connection.confirm(...args),
     command: (...args) => connection.command(...args),
     subscribe: (...args) => connection.subscribe(...args),
     close: () => connection.close(),

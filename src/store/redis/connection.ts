@@ -55,6 +55,8 @@ export interface CallResult {
   readonly reply: unknown;
   /** Replicas that have all that was written up to this call; 0 when it was not waited for. */
   readonly acked: number;
+  /** Stands for the connection it ran on, for {@link RedisConnection.confirm}. */
+  readonly ranOn: object;
 }
 
 export interface ConnectionState {
@@ -143,6 +145,21 @@ export class RedisConnection {
     }
     try {
       return await run(link, "eval", [script.lua, ...rest], wait);
+    } catch (thrown) {
+      throw this.#errorOf(thrown, link);
+    }
+  }
+
+  /**
+   * Waits until replicas have all that was written on the connection `ranOn` so far; how many have. Rejects with
+   * RedisUnavailableError when that connection is gone: another primary's word would mean nothing.
+   */
+  async confirm(ranOn: object, wait: WaitFor): Promise<number> {
+    const link = this.#usable();
+    if (link !== ranOn)
+      throw new RedisUnavailableError("the connection to Redis was lost and made anew", true);
+    try {
+      return Number(await link.send("wait", [wait.replicas, wait.timeoutMs]));
     } catch (thrown) {
       throw this.#errorOf(thrown, link);
     }
@@ -274,10 +291,10 @@ async function run(
   args: readonly CommandArgument[],
   wait: WaitFor | undefined,
 ): Promise<CallResult> {
-  if (wait === undefined) return { reply: await link.send(name, args), acked: 0 };
+  if (wait === undefined) return { reply: await link.send(name, args), acked: 0, ranOn: link };
   const [reply, acked] = await Promise.all([
     link.send(name, args),
     link.send("wait", [wait.replicas, wait.timeoutMs]),
   ]);
-  return { reply, acked: Number(acked) };
+  return { reply, acked: Number(acked), ranOn: link };
 }

@@ -10,6 +10,13 @@ const FULL = 0.95;
 /** Share above which finished tasks go before their time. */
 const PRESSED = 0.85;
 
+/**
+ * What a task takes beside its own text, at most: places in queues and in the log, entries of hashes, names. And
+ * what allocating rounds it up by. Too much makes us look sooner, too little would let Redis run full in between.
+ */
+const BESIDE_BYTES = 512;
+const ROUNDING_UP = 1.25;
+
 /** Memory in use, and what it must not pass. */
 interface Fill {
   readonly usedBytes: number;
@@ -38,13 +45,15 @@ export class MemoryGauge {
     this.#maxBytes = maxBytes;
   }
 
-  /** Rejects with store_full when there is too little room for new tasks of that many bytes. */
-  async assertRoom(bytes: number): Promise<void> {
+  /** Rejects with store_full when there is too little room for that many new tasks of that size together. */
+  async assertRoom(tasks: number, bytes: number): Promise<void> {
     if (this.#isOld()) await this.#refresh();
-    this.#addedBytes += bytes;
+    const addedBytes = bytes * ROUNDING_UP + tasks * BESIDE_BYTES;
+    this.#addedBytes += addedBytes;
     if (this.#share() < FULL) return;
     // By now it may be otherwise: what was counted on top may be gone again.
     await this.#refresh();
+    this.#addedBytes += addedBytes;
     if (this.#share() < FULL) return;
     throw new TaskRunnerError(
       "store_full",

@@ -29,6 +29,7 @@ import {
 } from "../../core/store.ts";
 import { MAX_CRASHES, type NewTask, TASK_STATES, type Task, type TaskState } from "../../core/task.ts";
 import { encodeTask, type LaneName, parseLane, type Row, STATE_LETTERS, stateOf, taskOf } from "./codec.ts";
+import { Confirmations, type ConfirmingConnection, type WaitFor } from "./confirmations.ts";
 import { Errands } from "./errands.ts";
 import { Exchanges } from "./exchange.ts";
 import { type Keys, keysUnder } from "./keys.ts";
@@ -48,13 +49,7 @@ const UNCONFIRMED_PAUSE_MS = 5_000;
 const CURSOR_PREFIX = "r-";
 
 /** What the store asks of a connection; see connection.ts. */
-export interface ScriptConnection {
-  call(
-    script: Script,
-    keys: readonly string[],
-    args: readonly (string | number)[],
-    wait?: { replicas: number; timeoutMs: number },
-  ): Promise<{ reply: unknown; acked: number }>;
+export interface ScriptConnection extends ConfirmingConnection {
   command(name: string, ...args: (string | number)[]): Promise<unknown>;
   subscribe(channel: string, listener: (message: string | null) => void): () => void;
   close(): Promise<void>;
@@ -65,7 +60,7 @@ export interface RedisStoreOptions {
   /** Above every key; two stores with different prefixes share a Redis without touching. */
   readonly keyPrefix: string;
   /** What an acknowledgement means: on the primary, or on this many replicas too. */
-  readonly durability: "primary" | { readonly replicas: number; readonly timeoutMs: number };
+  readonly durability: "primary" | WaitFor;
   readonly settings: StoreSettings;
   readonly clock: Clock;
   /** Added to Redis' own time, in milliseconds; for a test that must see hours pass. */
@@ -84,7 +79,8 @@ class RedisStore implements TaskStore {
   readonly #connection: ScriptConnection;
   readonly #keys: Keys;
   readonly #durability: Durability;
-  readonly #wait: { replicas: number; timeoutMs: number } | undefined;
+  readonly #wait: WaitFor | null;
+  readonly #confirmations: Confirmations | null;
   readonly #settings: StoreSettings;
   readonly #clock: Clock;
   readonly #skewMs: () => number;
@@ -103,7 +99,9 @@ class RedisStore implements TaskStore {
     this.#connection = connection;
     this.#keys = keysUnder(keyPrefix);
     this.#durability = durability === "primary" ? "primary" : "replicated";
-    this.#wait = durability === "primary" ? undefined : durability;
+    this.#wait = durability === "primary" ? null : durability;
+    this.#confirmations =
+      this.#wait === null ? null : new Confirmations(connection, this.#keys.all, this.#wait);
     this.#settings = settings;
     this.#clock = clock;
     this.#skewMs = options.skewMs ?? (() => 0);
@@ -137,7 +135,7 @@ class RedisStore implements TaskStore {
       bytes += encoded.length;
       args.push(encoded);
     }
-    await this.#memory.assertRoom(bytes);
+    await this.#memory.assertRoom(tasks.length, bytes);
     const reply = (await this.#durably(SCRIPTS.enqueue, args)) as string[];
     const nowMs = Number(reply[0]);
     const results = tasks.map((task, index): EnqueueResult => {
@@ -356,8 +354,8 @@ class RedisStore implements TaskStore {
     return (await this.#call(script, this.#args(...args))).reply;
   }
 
-  #call(script: Script, args: (string | number)[], wait?: { replicas: number; timeoutMs: number }) {
-    return this.#whileOpen(() => this.#connection.call(script, this.#keys.all, args, wait));
+  #call(script: Script, args: (string | number)[]) {
+    return this.#whileOpen(() => this.#connection.call(script, this.#keys.all, args));
   }
 
   /** Rejects when the store is closed; closing waits for what is under way, and each call has its own bound. */
@@ -374,11 +372,15 @@ class RedisStore implements TaskStore {
 
   /** For what is acknowledged: resolves once it is as durable as promised, or rejects with durability_unavailable. */
   async #durably(script: Script, args: (string | number)[]): Promise<unknown> {
-    const { reply, acked } = await this.#connection.call(script, this.#keys.all, args, this.#wait);
-    if (this.#wait === undefined || acked >= this.#wait.replicas) return reply;
+    if (this.#wait === null || this.#confirmations === null) {
+      return (await this.#connection.call(script, this.#keys.all, args)).reply;
+    }
+    const { reply, acked } = await this.#confirmations.call(script, args);
+    const { replicas, timeoutMs } = this.#wait;
+    if (acked >= replicas) return reply;
     throw new TaskRunnerError(
       "durability_unavailable",
-      `${acked} of ${this.#wait.replicas} replicas confirmed within ${this.#wait.timeoutMs} ms; it may be kept all the same: repeat it with the same name or Idempotency-Key`,
+      `${acked} of ${replicas} replicas confirmed within ${timeoutMs} ms; it may be kept all the same: repeat it with the same name or Idempotency-Key`,
       { retryAfterSec: 1 },
     );
   }
@@ -388,11 +390,11 @@ class RedisStore implements TaskStore {
    * under way, but goes on without them when they are away.
    */
   async #confirmed(script: Script, args: (string | number)[]): Promise<unknown> {
-    const waits =
-      this.#wait !== undefined && this.#clock.now() - this.#unconfirmedAtMs >= UNCONFIRMED_PAUSE_MS;
-    const wait = waits ? this.#wait : undefined;
-    const { reply, acked } = await this.#call(script, args, wait);
-    if (wait !== undefined && acked < wait.replicas) this.#unconfirmedAtMs = this.#clock.now();
+    const confirmations = this.#confirmations;
+    const away = this.#clock.now() - this.#unconfirmedAtMs < UNCONFIRMED_PAUSE_MS;
+    if (this.#wait === null || confirmations === null || away) return (await this.#call(script, args)).reply;
+    const { reply, acked } = await this.#whileOpen(() => confirmations.call(script, args));
+    if (acked < this.#wait.replicas) this.#unconfirmedAtMs = this.#clock.now();
     return reply;
   }
 

@@ -512,9 +512,12 @@ local function promote(limit)
   if (first_time(K.later) or math.huge) <= now + SPAN_MS then
     moved, more_spans = visit_spans('b', K.later, now + SPAN_MS, limit, function(id, task, span)
       if task and (task.state == 's' or task.state == 't') and math.floor(task.due / SPAN_MS) == span then
-        redis.call('ZADD', K.due, task.due, id)
-        knows_time(K.due, task.due)
-        return 'done'
+        -- One that was moved within its span has several places there, and is counted once: a second count would
+        -- close the span with other tasks still in it.
+        if redis.call('ZADD', K.due, 'NX', task.due, id) == 1 then
+          knows_time(K.due, task.due)
+          return 'done'
+        end
       end
     end)
   end
