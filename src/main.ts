@@ -6,7 +6,7 @@ import type { CliHost, Output } from "./cli/host.ts";
 import { runCli } from "./cli/program.ts";
 import { type LoadedConfig, processEnv, type Role } from "./config.ts";
 import { messageOf, TaskRunnerError } from "./core/errors.ts";
-import { runtimeName, systemClock } from "./runtime.ts";
+import { allowRequestsAtOnce, runtimeName, systemClock } from "./runtime.ts";
 import { createLogger, type Logger } from "./telemetry/logger.ts";
 
 /** A stop that takes this much longer than the grace hangs; parts bound their own ends well below it. */
@@ -36,6 +36,7 @@ const host: CliHost = {
  * once with 1. Resolves to 1 when the role cannot start, to 0 when a signal broke off its start.
  */
 async function runRole(role: Role, { config, warnings }: LoadedConfig): Promise<number> {
+  if (role !== "serve") allowRequestsAtOnce(config.WORKER_CONCURRENCY, host.env);
   const logger = createLogger({ level: config.LOG_LEVEL, role });
   roleLogger = logger;
   // Listened to before the start, so that a signal during it is not lost and never leaves a part open.

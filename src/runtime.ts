@@ -1,5 +1,6 @@
 /** The one place that knows whether Bun or Deno runs us: serving HTTP, the system's clock, and which runtime it is. */
 
+import process from "node:process";
 import { hostInUrl, reachableHost } from "./core/address.ts";
 import type { CancelTimer, Clock } from "./core/clock.ts";
 import { messageOf, TaskRunnerError } from "./core/errors.ts";
@@ -25,6 +26,25 @@ function denoApi(): DenoApi | undefined {
 export function runtimeName(): string {
   const deno = denoApi();
   return deno === undefined ? `bun ${Bun.version}` : `deno ${deno.version.deno}`;
+}
+
+/** Bun sends this many requests at once and lets the others wait, unless told otherwise when the process begins. */
+const BUN_FETCH_LIMIT = 256;
+const BUN_FETCH_LIMIT_NAME = "BUN_CONFIG_MAX_HTTP_REQUESTS";
+/** Bun keeps the limit in 16 bits. */
+const BUN_FETCH_LIMIT_MAX = 65_000;
+
+/**
+ * Makes sure that `count` requests can be under way at once. Where the runtime's limit is lower and can only be
+ * raised at the beginning, the program is begun anew in this process (execve), with the same arguments and
+ * id, and this does not return; so call it before anything is opened. `env` is the environment in force.
+ */
+export function allowRequestsAtOnce(count: number, env: Readonly<Record<string, string | undefined>>): void {
+  if (denoApi() !== undefined || count <= Number(env[BUN_FETCH_LIMIT_NAME] || BUN_FETCH_LIMIT)) return;
+  const limit = String(Math.min(count * 2, BUN_FETCH_LIMIT_MAX));
+  const compiled = Bun.main.startsWith("/$bunfs/");
+  const args = compiled ? process.argv.slice(2) : [...process.execArgv, ...process.argv.slice(1)];
+  process.execve?.(process.execPath, [process.execPath, ...args], { ...env, [BUN_FETCH_LIMIT_NAME]: limit });
 }
 
 export interface ServeOptions {
