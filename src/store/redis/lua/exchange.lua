@@ -18,9 +18,10 @@ local MAX_LOGGED = 20
 -- Settling -----------------------------------------------------------------------------------------------
 
 local function log_attempt(task, attempt)
-  local started, entry = attempt:match('^(%d+),(.*)$')
+  local comma = attempt:find(',', 1, true)
+  local entry = attempt:sub(comma + 1)
   task.attempts = task.attempts + 1
-  task.first = task.first or tonumber(started)
+  task.first = task.first or tonumber(attempt:sub(1, comma - 1))
   if task.logged >= MAX_LOGGED then
     -- The first and the latest survive: the second is dropped.
     local first = task.log:find('\n', 1, true)

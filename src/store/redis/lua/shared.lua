@@ -168,9 +168,22 @@ end
 -- What happens at some time stands in the packed queue of its span of time: a tenth of a sorted set's memory and
 -- time. A queue counts those that still mean it: whoever means it no longer leaves its place behind.
 
+-- Queues of spans by their number: making a name out of a number costs more than all else here.
+local open_spans = { b = {}, l = {}, e = {} }
+
+local function span_queue(kind, span)
+  local known = open_spans[kind]
+  local q = known[span]
+  if not q then
+    q = queue(kind .. span)
+    known[span] = q
+  end
+  return q
+end
+
 local function span_add(kind, width, index, id, time)
   local span = math.floor(time / width)
-  local q = queue(kind .. span)
+  local q = span_queue(kind, span)
   if not q.first or time < q.first then
     q.first = time
     redis.call('ZADD', index, 'LT', time, span)
@@ -188,7 +201,7 @@ end
 
 local function span_remove(kind, width, index, time)
   local span = math.floor(time / width)
-  local q = queue(kind .. span)
+  local q = span_queue(kind, span)
   if q.length == 0 then return end
   q.live = q.live - 1
   q.dirty = true
@@ -231,14 +244,13 @@ local counted = {}
 
 -- Counts a task of a lane out of one state and into another; nil stands for not existing.
 local function count(lane, from, to)
-  if from then
-    local field = from .. lane
-    counted[field] = (counted[field] or 0) - 1
+  local states = counted[lane]
+  if not states then
+    states = {}
+    counted[lane] = states
   end
-  if to then
-    local field = to .. lane
-    counted[field] = (counted[field] or 0) + 1
-  end
+  if from then states[from] = (states[from] or 0) - 1 end
+  if to then states[to] = (states[to] or 0) + 1 end
 end
 
 -- Tasks --------------------------------------------------------------------------------------------------
@@ -600,7 +612,10 @@ local function commit()
       else redis.call('HSET', K.queues, 'm' .. name, cmsgpack.pack({ q.head, q.offset, q.tail, q.length, q.ringed, q.live })) end
     end
   end
-  for field, n in pairs(counted) do
-    if n ~= 0 and redis.call('HINCRBY', K.counts, field, n) == 0 then redis.call('HDEL', K.counts, field) end
+  for lane, states in pairs(counted) do
+    for state, n in pairs(states) do
+      local field = state .. lane
+      if n ~= 0 and redis.call('HINCRBY', K.counts, field, n) == 0 then redis.call('HDEL', K.counts, field) end
+    end
   end
 end
