@@ -7,23 +7,33 @@
 promote(100)
 
 local heads = {}
-local created = to36(now)
 local function head_of(text)
   local head = heads[text]
   if not head then
     local lane, scheduled, retention, ordering, scopes = text:match('^([^,]*),([^,]*),([^,]*),([^,]*),([^,]*)$')
+    local at = scheduled ~= '' and tonumber(scheduled, 36)
     head = { lane = lane_number(lane), ordering = ordering ~= '' and ordering, scopes = scopes ~= '' and scopes }
-    head.due = scheduled ~= '' and math.max(tonumber(scheduled, 36), now) or now
-    local rest = ''
+    head.due = at and math.max(at, now) or now
+    head.rest = at and ',' .. span_text(at - now) or ''
     if retention ~= '' or ordering ~= '' or scopes ~= '' then
-      rest = ',' .. scheduled .. ',' .. retention .. ',' .. ordering .. ',' .. scopes
-    elseif scheduled ~= '' then
-      rest = ',' .. scheduled
+      head.rest = (at and head.rest or ',') .. ',' .. retention .. ',' .. ordering .. ',' .. scopes
     end
-    head.fixed = head.lane .. ',' .. created .. rest .. '\n'
+    head.rest = head.rest .. '\n'
     heads[text] = head
   end
   return head
+end
+
+-- The time from an id's making to its task's acceptance, as text.
+local ages = {}
+local function age_of(id)
+  local made = id_time(id)
+  local age = ages[made]
+  if not age then
+    age = ',' .. span_text(now - made)
+    ages[made] = age
+  end
+  return age
 end
 
 local soonest = next_in()
@@ -37,24 +47,25 @@ for at = 3, #ARGV do
   local holder = head.scopes and name_holder(head.scopes)
   if holder and holder ~= id then
     reply[#reply + 1] = holder
-  elseif redis.call('HEXISTS', K.tasks, id) == 1 then
-    reply[#reply + 1] = head.due > now and 's' or 'r'
   else
-    local state
-    if head.scopes then take_names(head.scopes, id) end
-    if head.ordering then join_key(head.ordering) end
-    if head.due > now then
-      state = 's'
-      wait_until_due(id, head.due)
-      if soonest < 0 or head.due - now < soonest then sooner = true end
-    else
-      state = arrive({ id = id, lane = head.lane, ordering = head.ordering })
-      sooner = true
+    local later = head.due > now
+    local state = later and 's' or 'r'
+    local fixed = state .. head.lane .. age_of(id) .. head.rest .. task:sub(line_end + 1)
+    reply[#reply + 1] = state
+    if redis.call('HSETNX', K.tasks, id, fixed) == 1 then
+      if head.scopes then take_names(head.scopes, id) end
+      if head.ordering then join_key(head.ordering) end
+      if later then
+        wait_until_due(id, head.due)
+        if soonest < 0 or head.due - now < soonest then sooner = true end
+      else
+        state = arrive({ id = id, lane = head.lane, ordering = head.ordering })
+        if state == 'h' then redis.call('HSET', K.tasks, id, 'h' .. fixed:sub(2)) end
+        sooner = true
+      end
+      count(head.lane, nil, state)
+      accepted[#accepted + 1] = id
     end
-    redis.call('HSET', K.tasks, id, state .. head.fixed .. task:sub(line_end + 1))
-    count(head.lane, nil, state)
-    accepted[#accepted + 1] = id
-    reply[#reply + 1] = state == 's' and 's' or 'r'
   end
 end
 

@@ -36,7 +36,7 @@ local channel = ARGV[2]
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + skew
 
--- Times are kept as text in base 36: 8 characters instead of 13.
+-- Spans of time are kept as text in base 36.
 local DIGITS = '0123456789abcdefghijklmnopqrstuvwxyz'
 local function to36(n)
   local text = ''
@@ -46,6 +46,30 @@ local function to36(n)
     n = (n - digit) / 36
   until n == 0
   return text
+end
+
+local function span_text(ms)
+  return ms < 0 and '-' .. to36(-ms) or to36(ms)
+end
+
+local function text_span(text)
+  return text:sub(1, 1) == '-' and -tonumber(text:sub(2), 36) or tonumber(text, 36)
+end
+
+-- When an id was made: its first ten characters are milliseconds in Crockford's base 32. A task's times are kept
+-- as what lies between them and that: a few characters instead of thirteen.
+local CROCKFORD = {}
+for value = 0, 31 do CROCKFORD[('0123456789ABCDEFGHJKMNPQRSTVWXYZ'):sub(value + 1, value + 1)] = value end
+local id_times = {}
+local function id_time(id)
+  local text = id:sub(1, 10)
+  local time = id_times[text]
+  if not time then
+    time = 0
+    for at = 1, 10 do time = time * 32 + (CROCKFORD[text:sub(at, at)] or 0) end
+    id_times[text] = time
+  end
+  return time
 end
 
 -- Packed queues ------------------------------------------------------------------------------------------
@@ -260,13 +284,13 @@ end
 local WAITING = { s = true, r = true, h = true, t = true }
 local FINAL = { k = true, d = true, c = true }
 
--- The head of a fixed part: state and lane, created, then, where there is anything to say, scheduled, then the
--- same way retention, ordering key and scopes.
+-- The head of a fixed part: state and lane; created, from the id's time on; then, where there is anything to say,
+-- scheduled, from created on; then the same way retention, ordering key and scopes.
 local function parse_head(id, fixed)
   local head = fixed:sub(1, fixed:find('\n', 1, true) - 1)
-  local state, lane, created, rest = head:match('^(%a)(%d+),(%w+)(.*)$')
+  local state, lane, created, rest = head:match('^(%a)(%d+),([%-%w]+)(.*)$')
   local task = {
-    id = id, state = state, lane = lane, created = tonumber(created, 36), attempts = 0, crashes = 0, releases = 0,
+    id = id, state = state, lane = lane, created = id_time(id) + text_span(created), attempts = 0, crashes = 0, releases = 0,
     fence = 0, lease = false, worker = false, first = false, finished = false, expires = false, reason = false,
     was_leased = false, was_expiring = false, logged = 0, log = '', retention = false, ordering = false, scopes = false,
   }
@@ -275,7 +299,7 @@ local function parse_head(id, fixed)
     local scheduled, others = rest:match('^,([^,]*)(.*)$')
     local retention, ordering, scopes = others:match('^,([^,]*),([^,]*),([^,]*)$')
     if scheduled ~= '' then
-      task.scheduled = tonumber(scheduled, 36)
+      task.scheduled = task.created + text_span(scheduled)
       task.due = math.max(task.scheduled, task.created)
     end
     if retention then
