@@ -1,0 +1,45 @@
+/** Opens a store by itself, without the processes that usually stand before it. */
+
+import { join } from "node:path";
+import pino from "pino";
+import type { TaskStore } from "../../src/core/store.ts";
+import { systemClock } from "../../src/runtime.ts";
+import { parseRedisUrl, RedisConnection } from "../../src/store/redis/connection.ts";
+import { openRedisStore } from "../../src/store/redis/store.ts";
+import { openSqliteStore } from "../../src/store/sqlite/store.ts";
+
+/** A file in a directory, or a Redis. */
+export type StorePlace = { readonly dir: string } | { readonly redisUrl: string };
+
+const SETTINGS = {
+  retentionSucceededMs: 3_600_000,
+  retentionDeadMs: 3_600_000,
+  dedupWindowMs: 3_600_000,
+  maxBytes: 0,
+};
+const COMMAND_TIMEOUT_MS = 10_000;
+
+export async function openStore(place: StorePlace): Promise<TaskStore> {
+  if ("dir" in place) {
+    return openSqliteStore({ path: join(place.dir, "bench.db"), clock: systemClock, settings: SETTINGS });
+  }
+  return openRedisStore({
+    connection: await openConnection(place.redisUrl),
+    keyPrefix: "task-runner",
+    durability: "primary",
+    settings: SETTINGS,
+    clock: systemClock,
+  });
+}
+
+export function openConnection(redisUrl: string): Promise<RedisConnection> {
+  return RedisConnection.open(parseRedisUrl(redisUrl), {
+    // The standard output belongs to nobody here, the errors to whoever runs the bench.
+    logger: pino({ level: "warn" }, pino.destination(2)),
+    clock: systemClock,
+    connectRetries: 1,
+    retryIntervalMs: 100,
+    commandTimeoutMs: COMMAND_TIMEOUT_MS,
+    role: "bench",
+  });
+}

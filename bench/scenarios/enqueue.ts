@@ -1,0 +1,91 @@
+/** How many tasks a second are taken over HTTP before they are acknowledged, one a request. */
+
+import { jobsOn, startBullmqServer } from "../contestants/bullmq.ts";
+import { startBunqueueServer } from "../contestants/bunqueue.ts";
+import { onRedis, startTaskRunner, tasksOn } from "../contestants/task-runner.ts";
+import { assertKept } from "../kept.ts";
+import { load } from "../load.ts";
+import { ENQUEUE_PATH, enqueueBody, NOWHERE } from "../load-shape.ts";
+import type { BullmqClient } from "../processes/bullmq.ts";
+import type { Room } from "../room.ts";
+import type { Contestant, Measurement, Scale, Scenario } from "../scenario.ts";
+
+const CONNECTIONS = 64;
+const TIMES = {
+  full: { warmUpMs: 1_500, measureMs: 4_000 },
+  quick: { warmUpMs: 100, measureMs: 200 },
+} as const;
+
+async function measure(
+  room: Room,
+  scale: Scale,
+  port: number,
+  kept?: () => Promise<number>,
+): Promise<Measurement> {
+  const result = await load(room, {
+    port,
+    path: ENQUEUE_PATH,
+    body: enqueueBody(NOWHERE),
+    connections: CONNECTIONS,
+    ...TIMES[scale],
+  });
+  if (kept !== undefined) assertKept(await kept(), result.acknowledged);
+  return { rate: result.perSec };
+}
+
+const redis: Contestant = {
+  name: "Redis store",
+  about: "`serve` on Redis; a task is acknowledged once the primary has it",
+  run: async (room, scale) => {
+    const store = await room.startRedis();
+    const { port } = await startTaskRunner(room, "serve", onRedis(store));
+    return measure(room, scale, port, () => tasksOn(store));
+  },
+};
+
+const embedded: Contestant = {
+  name: "embedded store",
+  about: "`serve` on a SQLite file; a task is acknowledged once it is fsynced",
+  run: async (room, scale) => measure(room, scale, (await startTaskRunner(room, "serve")).port),
+};
+
+function bullmqOver(client: BullmqClient, name: string, about: string): Contestant {
+  return {
+    name,
+    about,
+    run: async (room, scale) => {
+      const store = await room.startRedis();
+      const { port } = await startBullmqServer(room, store, client);
+      return measure(room, scale, port, () => jobsOn(store));
+    },
+  };
+}
+
+const bullmq = bullmqOver("ioredis", "BullMQ", "`Queue.add` behind the same Elysia route, on such a Redis");
+const bullmqBun = bullmqOver("bun", "BullMQ, Bun's client", "the same over the Redis client built into Bun");
+
+const bunqueue: Contestant = {
+  name: "bunqueue",
+  about:
+    "`queue.add` with `durable: true` behind the same Elysia route, embedded; written to its SQLite file, not fsynced (synchronous=NORMAL)",
+  run: async (room, scale) => measure(room, scale, (await startBunqueueServer(room)).port),
+};
+
+const limit: Contestant = {
+  name: "limit",
+  about: "a bare Elysia route that validates the same body and answers the same, and keeps nothing",
+  run: async (room, scale) => {
+    const helper = await room.startHelper("limit-enqueue", null);
+    return measure(room, scale, Number(await helper.event("ready")));
+  },
+};
+
+export const enqueue: Scenario = {
+  name: "enqueue",
+  title: `Enqueue over HTTP, ${CONNECTIONS} connections`,
+  about: `One task of a 133-byte payload a request, one request outstanding on each of ${CONNECTIONS} keep-alive connections.`,
+  metrics: [{ name: "rate", title: "acknowledged", unit: "/s", better: "higher" }],
+  contestants: [redis, embedded, bullmq, bullmqBun, bunqueue, limit],
+  references: ["limit", "BullMQ", "bunqueue"],
+  limitMs: 60_000,
+};

@@ -1,0 +1,100 @@
+/** How long it takes from the sending of an enqueue request to the arrival at the target, while there is little to do. */
+
+import { startBullmqServer, startBullmqWorker } from "../contestants/bullmq.ts";
+import { onRedis, startTaskRunner } from "../contestants/task-runner.ts";
+import { HttpConnection } from "../http-connection.ts";
+import { postBytes, statusOf } from "../http-framing.ts";
+import { ENQUEUE_PATH, enqueueBody } from "../load-shape.ts";
+import { preciseNowMs } from "../processes/messages.ts";
+import type { Room } from "../room.ts";
+import type { Contestant, Measurement, Scale, Scenario } from "../scenario.ts";
+import { quantile } from "../statistics.ts";
+import { startTarget } from "../target.ts";
+
+const EVERY_MS = 10;
+const WARM_UP = { full: 300, quick: 20 } as const;
+const COUNTED = { full: 1_500, quick: 50 } as const;
+/** The default of WORKER_CONCURRENCY. */
+const CONCURRENCY = 10;
+/** Requests that may be unanswered at once; more would mean that the server cannot keep the pace. */
+const CONNECTIONS = 64;
+
+/** Sends tasks at a fixed pace, each carrying the instant it was sent at, whether or not the last was answered. */
+async function sendAtPace(port: number, targetUrl: string, total: number): Promise<void> {
+  const failed = Promise.withResolvers<never>();
+  failed.promise.catch(() => {});
+  const idle: HttpConnection[] = [];
+  const onResponse = (response: Buffer, connection: HttpConnection) => {
+    if (statusOf(response) === 202) idle.push(connection);
+    else failed.reject(new Error(`an enqueue was refused: ${response.toString()}`));
+  };
+  const onEnd = (reason: string) => failed.reject(new Error(reason));
+  const opening = Array.from({ length: CONNECTIONS }, () => HttpConnection.open(port, onResponse, onEnd));
+  const connections = await Promise.all(opening);
+  idle.push(...connections);
+  const startMs = performance.now();
+  for (let i = 0; i < total; i++) {
+    const waitMs = startMs + i * EVERY_MS - performance.now();
+    if (waitMs > 0) await Promise.race([Bun.sleep(waitMs), failed.promise]);
+    // In turn, for a server closes a connection that is never used.
+    const connection = idle.shift();
+    if (connection === undefined) throw new Error(`${CONNECTIONS} requests are unanswered`);
+    const body = JSON.stringify({ markMs: preciseNowMs() });
+    connection.send(postBytes(port, ENQUEUE_PATH, enqueueBody(targetUrl, body)));
+  }
+  while (idle.length < CONNECTIONS) await Promise.race([Bun.sleep(EVERY_MS), failed.promise]);
+  for (const connection of connections) connection.close();
+}
+
+/** `start` starts what accepts and delivers, and resolves to the port that accepts. */
+async function measure(room: Room, scale: Scale, start: () => Promise<number>): Promise<Measurement> {
+  const total = WARM_UP[scale] + COUNTED[scale];
+  const target = await startTarget(room, { expected: total });
+  await sendAtPace(await start(), target.url, total);
+  await target.reached;
+  const counted = (await target.report()).afterMarkMs.slice(WARM_UP[scale]);
+  return { p50: quantile(counted, 0.5), p99: quantile(counted, 0.99), p999: quantile(counted, 0.999) };
+}
+
+const redis: Contestant = {
+  name: "Redis store",
+  about: "`serve` and `work` on Redis, two processes",
+  run: (room, scale) =>
+    measure(room, scale, async () => {
+      const env = onRedis(await room.startRedis());
+      await startTaskRunner(room, "work", env);
+      return (await startTaskRunner(room, "serve", env)).port;
+    }),
+};
+
+const embedded: Contestant = {
+  name: "embedded store",
+  about: "`all` on a SQLite file; accepted, fsynced, claimed and delivered by one process",
+  run: (room, scale) => measure(room, scale, async () => (await startTaskRunner(room, "all")).port),
+};
+
+const bullmq: Contestant = {
+  name: "BullMQ",
+  about: `\`Queue.add\` behind an Elysia route and a Worker with our default concurrency of ${CONCURRENCY}, two processes on such a Redis`,
+  run: (room, scale) =>
+    measure(room, scale, async () => {
+      const store = await room.startRedis();
+      await startBullmqWorker(room, store, CONCURRENCY);
+      return (await startBullmqServer(room, store)).port;
+    }),
+};
+
+export const latency: Scenario = {
+  name: "latency",
+  title: `Enqueue to delivery at ${1_000 / EVERY_MS} tasks a second`,
+  about:
+    "From the instant before the request is written to the instant its task has arrived at a target on this machine.",
+  metrics: [
+    { name: "p50", title: "p50", unit: "ms", better: "lower" },
+    { name: "p99", title: "p99", unit: "ms", better: "lower" },
+    { name: "p999", title: "p99.9", unit: "ms", better: "lower" },
+  ],
+  contestants: [redis, embedded, bullmq],
+  references: ["BullMQ"],
+  limitMs: 60_000,
+};
