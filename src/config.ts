@@ -17,7 +17,7 @@ import {
   settingOf,
 } from "./config/schema.ts";
 import { chosenStore, defaultsOf, judgeStore } from "./config/store-choice.ts";
-import { withoutLogin } from "./config/store-url.ts";
+import { type RedisGrammar, withoutLogin } from "./config/store-url.ts";
 import { messageOf } from "./core/errors.ts";
 
 export {
@@ -28,7 +28,7 @@ export {
   type SettingName,
   settingOf,
 } from "./config/schema.ts";
-export { sqlitePathOf, storeKindOf } from "./config/store-url.ts";
+export { isEmbedded, type RedisGrammar, sqlitePathOf } from "./config/store-url.ts";
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
@@ -75,8 +75,11 @@ interface Given {
   readonly source: string;
 }
 
-/** Gathers and checks every setting. Never throws for what a user wrote: that is told in `problems`. */
-export function loadConfig(env: Env, overrides: Overrides = {}): LoadedConfig {
+/**
+ * Gathers and checks every setting; `redis` tells which addresses the store on Redis takes. Never throws for what
+ * a user wrote: that is told in `problems`.
+ */
+export function loadConfig(env: Env, redis: RedisGrammar, overrides: Overrides = {}): LoadedConfig {
   const problems: ConfigProblem[] = [];
   const values: Record<string, unknown> = {};
   const sources: Record<string, string> = {};
@@ -86,7 +89,7 @@ export function loadConfig(env: Env, overrides: Overrides = {}): LoadedConfig {
       ? secretGiven(name, env, overrides, problems)
       : openlyGiven(setting, env, overrides, problems);
     const value = given === null ? undefined : parse(setting, given.text);
-    if (given !== null && !isAllowed(setting, value)) {
+    if (given !== null && !isAllowed(setting, value, redis)) {
       problems.push({ name, line: wrongValueLine(setting, given) });
       sources[name] = "default";
     } else {
@@ -100,12 +103,15 @@ export function loadConfig(env: Env, overrides: Overrides = {}): LoadedConfig {
   const { url, from } = chosenStore(values);
   values.STORE_URL = url;
   if (from !== null) sources.STORE_URL = from;
-  const config = { ...defaultsOf(url), ...values };
+  const config = { ...defaultsOf(url, redis), ...values };
   if (!Value.Check(ConfigSchema, config)) throw new Error("the settings' defaults do not fit their schema");
 
   const names = judgeNames(setNames(env, overrides), (name) => lookUp(name, env, overrides)?.text ?? "");
   const misled = problems.some(({ name }) => CHOOSING.has(name));
-  const store = misled ? NO_FINDINGS : judgeStore(config, (name) => set.has(name));
+  // What was given and is wrong is set all the same, and told of by its own line.
+  const isSet = (name: SettingName) =>
+    set.has(name) || problems.some((problem) => problem.name === name || problem.name === `${name}_FILE`);
+  const store = misled ? NO_FINDINGS : judgeStore(config, isSet, redis);
   problems.push(...store.refused, ...names.refused);
   return {
     config: Object.freeze(config),
@@ -196,8 +202,8 @@ function parse(setting: Setting, text: string): unknown {
   return setting.secret ? text : text.trim();
 }
 
-function isAllowed(setting: Setting, value: unknown): boolean {
-  return Value.Check(setting.schema, value) && (typeof value !== "string" || setting.accepts(value));
+function isAllowed(setting: Setting, value: unknown, redis: RedisGrammar): boolean {
+  return Value.Check(setting.schema, value) && (typeof value !== "string" || setting.accepts(value, redis));
 }
 
 function wrongValueLine(setting: Setting, { text, source }: Given): string {

@@ -1,10 +1,11 @@
 /** The program: hands its arguments to the command line, and holds the only way out of the process. */
 
 import process from "node:process";
+import { REDIS_GRAMMAR } from "./app/redis-store.ts";
 import { startApp } from "./app.ts";
 import type { CliHost, Output } from "./cli/host.ts";
 import { runCli } from "./cli/program.ts";
-import { type LoadedConfig, processEnv, type Role } from "./config.ts";
+import { type LoadedConfig, loadConfig, processEnv, type Role } from "./config.ts";
 import { messageOf, TaskRunnerError } from "./core/errors.ts";
 import { allowRequestsAtOnce, runtimeName, systemClock } from "./runtime.ts";
 import { createLogger, type Logger } from "./telemetry/logger.ts";
@@ -19,6 +20,7 @@ const stderr = writerTo(process.stderr);
 
 const host: CliHost = {
   env: processEnv(),
+  loadConfig: (overrides) => loadConfig(processEnv(), REDIS_GRAMMAR, overrides),
   stdout,
   stderr,
   clock: systemClock,

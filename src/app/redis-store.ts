@@ -1,25 +1,33 @@
 /** Opens the store on Redis: the address, the login and the promise that the settings make, and patience at the start. */
 
-import { ConstantBackoff, handleWhen, retry } from "cockatiel";
-import type { Config } from "../config.ts";
-import { messageOf } from "../core/errors.ts";
+import type { Config, RedisGrammar } from "../config.ts";
 import type { StoreSettings, TaskStore } from "../core/store.ts";
-import { endpointText } from "../store/redis/address.ts";
 import {
+  endpointText,
+  parseAddress,
+  parseAddresses,
   parseRedisUrl,
-  RedisConnection,
-  type RedisConnectionOptions,
+  REDIS_PORT,
   type RedisEndpoint,
-  RedisUnavailableError,
-} from "../store/redis/connection.ts";
+  SENTINEL_PORT,
+} from "../store/redis/address.ts";
+import { RedisUnavailableError } from "../store/redis/command-error.ts";
+import { RedisConnection } from "../store/redis/connection.ts";
+import { patiently } from "../store/redis/patience.ts";
 import { openRedisStore, type RedisStoreOptions } from "../store/redis/store.ts";
-import type { Logger } from "../telemetry/logger.ts";
 import type { OpenOptions, StorePlan } from "./store.ts";
 
 /** A command that takes longer than this finds its connection replaced. */
 const COMMAND_TIMEOUT_MS = 2_000;
 /** What a command may take on top of the wait for replicas that goes with it. */
 const BESIDE_ACK_MS = 1_000;
+
+/** What settings may say of a Redis: what the store can read. */
+export const REDIS_GRAMMAR: RedisGrammar = {
+  url: parseRedisUrl,
+  address: (text) => parseAddress(text, REDIS_PORT),
+  addresses: (text) => parseAddresses(text, SENTINEL_PORT),
+};
 
 /** The plan for a Redis that valid settings name. */
 export function redisPlan(config: Config, settings: StoreSettings): StorePlan {
@@ -36,13 +44,14 @@ export function redisPlan(config: Config, settings: StoreSettings): StorePlan {
     open: async (options) => {
       const { clock, logger, role, signal, onTrouble } = options;
       const connection = await RedisConnection.open(endpoint, {
-        logger: overheard(logger, onTrouble),
+        logger,
         clock,
         connectRetries: config.REDIS_CONNECT_RETRIES,
         retryIntervalMs: config.REDIS_RETRY_INTERVAL_SEC * 1_000,
         commandTimeoutMs: Math.max(COMMAND_TIMEOUT_MS, timeoutMs + BESIDE_ACK_MS),
         role,
         signal,
+        onFailedTry: onTrouble,
       });
       const { KEY_PREFIX: keyPrefix } = config;
       try {
@@ -73,34 +82,20 @@ function endpointOf(config: Config): RedisEndpoint {
  */
 function begin(
   options: RedisStoreOptions,
-  { REDIS_CONNECT_RETRIES, REDIS_RETRY_INTERVAL_SEC }: Config,
+  { REDIS_CONNECT_RETRIES: tries, REDIS_RETRY_INTERVAL_SEC }: Config,
   { logger, signal, onTrouble }: OpenOptions,
 ): Promise<TaskStore> {
-  const isPassing = (error: unknown) => error instanceof RedisUnavailableError && !signal.aborted;
-  const policy = retry(handleWhen(isPassing), {
-    maxAttempts: REDIS_CONNECT_RETRIES - 1,
-    backoff: new ConstantBackoff(REDIS_RETRY_INTERVAL_SEC * 1_000),
-  });
-  return policy.execute(async ({ attempt }) => {
-    try {
-      return await openRedisStore(options);
-    } catch (error) {
-      const reason = messageOf(error);
-      onTrouble(reason);
-      logger.warn({ try: attempt + 1, of: REDIS_CONNECT_RETRIES, reason }, "cannot open the store in Redis");
-      throw error;
-    }
-  }, signal);
-}
-
-/** What the connection says goes to the log; while it is not up yet, its reasons are what health tells. */
-function overheard(logger: Logger, onTrouble: (reason: string) => void): RedisConnectionOptions["logger"] {
-  return {
-    debug: (facts, message) => logger.debug(facts, message),
-    info: (facts, message) => logger.info(facts, message),
-    warn: (facts, message) => {
-      if ("reason" in facts) onTrouble(String(facts.reason));
-      logger.warn(facts, message);
+  return patiently(
+    {
+      tries,
+      pauseMs: REDIS_RETRY_INTERVAL_SEC * 1_000,
+      signal,
+      isPassing: (thrown) => thrown instanceof RedisUnavailableError,
+      onFailedTry: (reason, number) => {
+        onTrouble(reason);
+        logger.warn({ try: number, of: tries, reason }, "cannot open the store in Redis");
+      },
     },
-  };
+    () => openRedisStore(options),
+  );
 }

@@ -1,6 +1,6 @@
 /** Chooses the store by the settings: where it is, and how to open it. */
 
-import { type Config, sqlitePathOf, storeKindOf } from "../config.ts";
+import { type Config, isEmbedded, sqlitePathOf } from "../config.ts";
 import type { Clock } from "../core/clock.ts";
 import type { TaskStore } from "../core/store.ts";
 import { openSqliteStore } from "../store/sqlite/store.ts";
@@ -47,7 +47,7 @@ export function storePlan(config: Config): StorePlan {
     dedupWindowMs: config.DEDUP_WINDOW_SEC * 1_000,
     maxBytes: config.STORE_MAX_BYTES,
   };
-  if (storeKindOf(config.STORE_URL) !== "sqlite") return redisPlan(config, settings);
+  if (!isEmbedded(config.STORE_URL)) return redisPlan(config, settings);
   const path = sqlitePathOf(config.STORE_URL);
   return {
     name: "sqlite",

@@ -53,7 +53,7 @@ Examples:
 }
 
 function localUrl(host: CliHost, options: SettingOptions, role: Role | undefined): string {
-  const loaded = loadSettings(host.env, options, role);
+  const loaded = loadSettings(host, options, role);
   // Whatever else is wrong is the role's to tell; here only the address counts.
   refuseProblems(loaded, ["MODE", "PORT", "HOST"]);
   const { HOST, PORT } = loaded.config;

@@ -1,6 +1,6 @@
 /** What the commands need of the process they run in, so that tests can look at what they write and ask. */
 
-import type { Env, LoadedConfig, Role } from "../config.ts";
+import type { Env, LoadedConfig, Overrides, Role } from "../config.ts";
 import type { Clock } from "../core/clock.ts";
 
 /** A place to write text to. */
@@ -12,6 +12,8 @@ export interface Output {
 
 export interface CliHost {
   readonly env: Env;
+  /** The settings that `env` makes, below and above what else is given. */
+  loadConfig(overrides?: Overrides): LoadedConfig;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly clock: Clock;

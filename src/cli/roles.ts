@@ -56,19 +56,19 @@ export function addRoleCommands(program: Command, host: CliHost, ended: (exitCod
   withSettingOptions(
     program.command(DEFAULT_COMMAND, { hidden: true }).description("run the role that MODE names"),
   ).action(async (options: SettingOptions) => {
-    if (loadSettings(host.env, options).config.MODE === undefined) refuseWithoutRole(program, host, options);
+    if (loadSettings(host, options).config.MODE === undefined) refuseWithoutRole(program, host, options);
     ended(await runRole(host, options));
   });
 }
 
 function refuseWithoutRole(program: Command, host: CliHost, options: SettingOptions): never {
-  refuseProblems(loadSettings(host.env, options), ["MODE"]);
+  refuseProblems(loadSettings(host, options), ["MODE"]);
   program.outputHelp({ error: true });
   throw new CommandFailure(EXIT.usage, "\nerror: neither a command nor MODE says what to run");
 }
 
 async function runRole(host: CliHost, options: SettingOptions, named?: Role): Promise<number> {
-  const loaded = loadSettings(host.env, options, named);
+  const loaded = loadSettings(host, options, named);
   refuseProblems(loaded);
   const role = named ?? roleIn(loaded.config);
   if (role === null) throw new Error("a role was checked to be there");

@@ -1,15 +1,7 @@
 /** Options that stand for settings, and what is said when settings are wrong. */
 
 import { type Command, Option } from "commander";
-import {
-  type Env,
-  type LoadedConfig,
-  loadConfig,
-  type Overrides,
-  type Role,
-  readEnvFile,
-  type SettingName,
-} from "../config.ts";
+import { type LoadedConfig, type Overrides, type Role, readEnvFile, type SettingName } from "../config.ts";
 import { messageOf } from "../core/errors.ts";
 import { type CliHost, CommandFailure, EXIT } from "./host.ts";
 
@@ -47,14 +39,14 @@ export function envFileOption(): Option {
 }
 
 /** Loads the settings under the options given; ends the command when the --env-file cannot be read. */
-export function loadSettings(env: Env, options: SettingOptions, role?: Role): LoadedConfig {
+export function loadSettings(host: CliHost, options: SettingOptions, role?: Role): LoadedConfig {
   const flags: Record<string, { flag: string; text: string }> = {};
   if (role !== undefined) flags.MODE = { flag: `subcommand ${role}`, text: MODE_OF[role] };
   for (const [option, name] of Object.entries(FLAGS)) {
     const text = options[option as keyof typeof FLAGS];
     if (text !== undefined) flags[name] = { flag: `--${option}`, text };
   }
-  return loadConfig(env, { flags, ...envFileOf(options) });
+  return host.loadConfig({ flags, ...envFileOf(options) });
 }
 
 function envFileOf({ envFile }: SettingOptions): Pick<Overrides, "envFile"> {
@@ -81,7 +73,7 @@ export function refuseProblems({ problems }: LoadedConfig, only?: readonly strin
 /** The admin key of --admin-key, or of the environment; undefined where there is none. */
 export function adminKeyOf(host: CliHost, flag: string | undefined): string | undefined {
   if (flag !== undefined) return flag;
-  const loaded = loadConfig(host.env);
+  const loaded = host.loadConfig();
   refuseProblems(loaded, ["ADMIN_API_KEY", "ADMIN_API_KEY_FILE"]);
   return loaded.config.ADMIN_API_KEY;
 }

@@ -37,7 +37,7 @@ export function roleArgument(): Argument {
 }
 
 function showConfig(host: CliHost, options: SettingOptions & { json?: boolean }, role?: Role): number {
-  const { config, sources, problems, warnings } = loadSettings(host.env, options, role);
+  const { config, sources, problems, warnings } = loadSettings(host, options, role);
   const settings = SETTING_NAMES.map((name) => {
     const { unit, defaultText, description } = settingOf(name);
     return {

@@ -1,7 +1,7 @@
 /** Every setting in one schema: its form, default, unit, role and meaning; all else about settings is read from here. */
 
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
-import { isAddress, isAddressList, isStoreUrl, STORE_URL_FORMS } from "./store-url.ts";
+import { isStoreUrl, type RedisGrammar, reads, STORE_URL_FORMS } from "./store-url.ts";
 
 /** What a process does: accept tasks, deliver them, or both. */
 export type Role = "serve" | "work" | "all";
@@ -24,7 +24,7 @@ interface About {
   /** Another name that it may be set by. */
   readonly alias?: string;
   /** Refuses texts that the form alone would let through. */
-  readonly accepts?: (text: string) => boolean;
+  readonly accepts?: (text: string, redis: RedisGrammar) => boolean;
 }
 
 const DAY_SEC = 86_400;
@@ -96,7 +96,7 @@ export const ConfigSchema = Type.Object(
     } satisfies About & Record<string, unknown>),
     REDIS_SENTINEL_ADDR: Type.Optional(
       Type.String({
-        accepts: isAddressList,
+        accepts: (text, redis) => reads(redis.addresses, text),
         allowed: "host:port, or several with commas between them",
         defaultText: "none",
         alias: "REDIS_SENTINEL_ADDRS",
@@ -107,7 +107,7 @@ export const ConfigSchema = Type.Object(
     ),
     REDIS_ADDR: Type.Optional(
       Type.String({
-        accepts: isAddress,
+        accepts: (text, redis) => reads(redis.address, text),
         allowed: "host:port",
         defaultText: "none",
         role: "any",
@@ -121,7 +121,7 @@ export const ConfigSchema = Type.Object(
       role: "any",
       description: "Name by which the Sentinels know the primary",
     } satisfies About & Record<string, unknown>),
-    REDIS_PASSWORD: password("Password of Redis, where STORE_URL holds none"),
+    REDIS_PASSWORD: password("Password of Redis, or of the user whom STORE_URL names, where it holds none"),
     REDIS_SENTINEL_PASSWORD: password("Password of the Sentinels"),
     REDIS_TLS: Type.Boolean({
       default: false,
@@ -266,7 +266,7 @@ export interface Setting extends About {
   /** The default, in words. */
   readonly defaultText: string;
   readonly secret: boolean;
-  readonly accepts: (text: string) => boolean;
+  readonly accepts: (text: string, redis: RedisGrammar) => boolean;
 }
 
 /** Everything the schema says of one setting. */

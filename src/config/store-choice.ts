@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import type { Config, SettingName } from "./schema.ts";
-import { holdsPassword, storeKindOf } from "./store-url.ts";
+import { type RedisGrammar, redisPlaceOf } from "./store-url.ts";
 
 /** Past this the embedded store would fill a disk before anybody looks. */
 const EMBEDDED_MAX_BYTES = 10_737_418_240;
@@ -29,10 +29,13 @@ export function chosenStore(values: Choosing): { readonly url: string; readonly 
 }
 
 /** The defaults that depend on the store. */
-export function defaultsOf(storeUrl: string): Pick<Config, "DURABILITY" | "STORE_MAX_BYTES"> {
-  const kind = storeKindOf(storeUrl);
-  if (kind === "sqlite") return { STORE_MAX_BYTES: EMBEDDED_MAX_BYTES };
-  return { DURABILITY: kind === "redis" ? "primary" : "replicated", STORE_MAX_BYTES: 0 };
+export function defaultsOf(
+  storeUrl: string,
+  redis: RedisGrammar,
+): Pick<Config, "DURABILITY" | "STORE_MAX_BYTES"> {
+  const place = redisPlaceOf(storeUrl, redis);
+  if (place === null) return { STORE_MAX_BYTES: EMBEDDED_MAX_BYTES };
+  return { DURABILITY: place.kind === "sentinel" ? "replicated" : "primary", STORE_MAX_BYTES: 0 };
 }
 
 /** What is to be said of settings that do not go with the store. */
@@ -42,22 +45,35 @@ export interface StoreFindings {
 }
 
 /** Looks at the settings in force; `isSet` tells those that are set from those at their default. */
-export function judgeStore(config: Config, isSet: (name: SettingName) => boolean): StoreFindings {
+export function judgeStore(
+  config: Config,
+  isSet: (name: SettingName) => boolean,
+  redis: RedisGrammar,
+): StoreFindings {
   const refused: { name: string; line: string }[] = [];
   const warnings: string[] = [];
   const pointOut = (name: SettingName, why: string) => {
     if (isSet(name)) warnings.push(`${name} has no effect: ${why}`);
   };
-  const kind = storeKindOf(config.STORE_URL);
+  const place = redisPlaceOf(config.STORE_URL, redis);
   if (isSet("STORE_URL")) {
     pointOut("REDIS_SENTINEL_ADDR", "STORE_URL says where tasks are kept");
     pointOut("REDIS_ADDR", "STORE_URL says where tasks are kept");
-    if (kind === "redis+sentinel") pointOut("REDIS_MASTER_NAME", "STORE_URL names the master");
-    if (holdsPassword(config.STORE_URL)) pointOut("REDIS_PASSWORD", "STORE_URL holds a password");
+    if (place?.kind === "sentinel") pointOut("REDIS_MASTER_NAME", "STORE_URL names the master");
+    if (place?.password !== undefined) pointOut("REDIS_PASSWORD", "STORE_URL holds a password");
   } else if (isSet("REDIS_SENTINEL_ADDR")) {
     pointOut("REDIS_ADDR", "REDIS_SENTINEL_ADDR comes before it");
   }
-  if (kind === "sqlite") {
+  if (place?.username !== undefined && place.password === undefined && !isSet("REDIS_PASSWORD")) {
+    refused.push({
+      name: "STORE_URL",
+      // Not the name: it may be a password that lacks its colon.
+      line:
+        "STORE_URL names a user without a password: set REDIS_PASSWORD or REDIS_PASSWORD_FILE, or write " +
+        "user:password@; a password without a user is :password@",
+    });
+  }
+  if (place === null) {
     pointOut("KEY_PREFIX", "the embedded store has no keys");
     if (config.DURABILITY === "replicated") {
       refused.push({

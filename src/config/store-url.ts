@@ -1,48 +1,50 @@
-/** The forms that STORE_URL and Redis addresses may have, checked before anything is opened, and what of them may be shown. */
+/** What STORE_URL may be. The embedded store's form is known here, those of Redis only to whoever hands in their grammar. */
 
 /** What is allowed, in words. */
 export const STORE_URL_FORMS =
-  "sqlite:PATH, sqlite::memory:, redis://[user:password@]host:port/db, or redis+sentinel://[user:password@]host:port,host:port/master-name; rediss for redis means TLS";
+  "sqlite:PATH, sqlite::memory:, redis://[[user][:password]@]host:port/db, or redis+sentinel://[[user][:password]@]host:port,host:port/master-name; rediss for redis means TLS";
 
-/** Where a valid STORE_URL leads. */
-export type StoreKind = "sqlite" | "redis" | "redis+sentinel";
+/** What a Redis URL says, as far as other settings depend on it. */
+export interface RedisPlace {
+  readonly kind: "standalone" | "sentinel";
+  readonly username?: string;
+  readonly password?: string;
+}
+
+/** Reads what is written of a Redis, which the store on Redis knows to do; each throws when it cannot. */
+export interface RedisGrammar {
+  readonly url: (text: string) => RedisPlace;
+  /** Of a server: `host:port`. */
+  readonly address: (text: string) => unknown;
+  /** Of Sentinels: one or more, with commas between. */
+  readonly addresses: (text: string) => unknown;
+}
 
 const SQLITE_PREFIX = "sqlite:";
-const HIGHEST_PORT = 65_535;
-const HIGHEST_DB = 65_535;
-const REDIS_URL = /^rediss?(\+sentinel)?:\/\/(?:(.*)@)?([^/?#@]*)(?:\/([^?#]*))?$/i;
 
-export function isStoreUrl(text: string): boolean {
-  if (text.startsWith(SQLITE_PREFIX)) {
-    // Two slashes and a name would read as a host in any other URL; here they would name a directory at the root.
-    return /^sqlite:(?!\/\/[^/]).+$/.test(text);
+export function isStoreUrl(text: string, redis: RedisGrammar): boolean {
+  // Two slashes and a name would read as a host in any other URL; here they would name a directory at the root.
+  return isEmbedded(text) ? /^sqlite:(?!\/\/[^/]).+$/.test(text) : reads(redis.url, text);
+}
+
+/** Whether a reader takes the text. */
+export function reads(reader: (text: string) => unknown, text: string): boolean {
+  try {
+    reader(text);
+    return true;
+  } catch {
+    return false;
   }
-  const match = REDIS_URL.exec(text);
-  if (match === null) return false;
-  const [, sentinel, login = "", hosts = "", path = ""] = match;
-  if (login !== "" && !(/^[^:]*:./.test(login) && decodes(login))) return false;
-  if (sentinel === undefined) return isAddress(hosts) && isDb(path);
-  const [masterName = "", db = "", ...rest] = path.split("/");
-  return isAddressList(hosts) && masterName !== "" && decodes(masterName) && isDb(db) && rest.length === 0;
 }
 
-/** `host`, `host:port` or `[IPv6]:port`. */
-export function isAddress(text: string): boolean {
-  const match = /^(?:\[[0-9a-f:.]+(?:%[\w.-]+)?\]|[\w.-]+)(?::(\d{1,5}))?$/i.exec(text.trim());
-  if (match === null) return false;
-  const port = match[1] === undefined ? 1 : Number(match[1]);
-  return port >= 1 && port <= HIGHEST_PORT;
+/** Whether a valid STORE_URL is that of the embedded store. */
+export function isEmbedded(url: string): boolean {
+  return url.startsWith(SQLITE_PREFIX);
 }
 
-/** One or more of them, with commas between. */
-export function isAddressList(text: string): boolean {
-  return text.split(",").every(isAddress);
-}
-
-/** Of a valid STORE_URL. */
-export function storeKindOf(url: string): StoreKind {
-  if (url.startsWith(SQLITE_PREFIX)) return "sqlite";
-  return REDIS_URL.exec(url)?.[1] === undefined ? "redis" : "redis+sentinel";
+/** The Redis of a valid STORE_URL; null for the embedded store. */
+export function redisPlaceOf(url: string, redis: RedisGrammar): RedisPlace | null {
+  return isEmbedded(url) ? null : redis.url(url);
 }
 
 /** The file, or `:memory:`, of a valid STORE_URL of the embedded store. */
@@ -50,24 +52,7 @@ export function sqlitePathOf(url: string): string {
   return url.slice(SQLITE_PREFIX.length);
 }
 
-export function holdsPassword(url: string): boolean {
-  return (REDIS_URL.exec(url)?.[2] ?? "") !== "";
-}
-
 /** A valid STORE_URL without the user and the password that it may hold. */
 export function withoutLogin(url: string): string {
-  return url.replace(/^(rediss?(?:\+sentinel)?:\/\/).*@/i, "$1(hidden)@");
-}
-
-function isDb(text: string): boolean {
-  return /^\d*$/.test(text) && Number(text) <= HIGHEST_DB;
-}
-
-function decodes(text: string): boolean {
-  try {
-    decodeURIComponent(text);
-    return true;
-  } catch {
-    return false;
-  }
+  return isEmbedded(url) ? url : url.replace(/^([a-z+]+:\/\/).*@/i, "$1(hidden)@");
 }

@@ -1,9 +1,10 @@
 /** Runs commands in this process, keeping what they write, and the program itself as a process of its own. */
 
 import { join } from "node:path";
+import { REDIS_GRAMMAR } from "../../src/app/redis-store.ts";
 import type { CliHost } from "../../src/cli/host.ts";
 import { runCli } from "../../src/cli/program.ts";
-import type { Env, LoadedConfig, Role } from "../../src/config.ts";
+import { type Env, type LoadedConfig, loadConfig, type Role } from "../../src/config.ts";
 import { runtimeName, systemClock } from "../../src/runtime.ts";
 
 export interface Ran {
@@ -29,8 +30,10 @@ export async function command(args: readonly string[], options: CommandOptions =
       written[name] += text;
     },
   });
+  const env = options.env ?? {};
   const host: CliHost = {
-    env: options.env ?? {},
+    env,
+    loadConfig: (overrides) => loadConfig(env, REDIS_GRAMMAR, overrides),
     stdout: output("stdout"),
     stderr: output("stderr"),
     clock: systemClock,

@@ -5,15 +5,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import {
-  type Env,
-  loadConfig,
-  readEnvFile,
-  roleIn,
-  SETTING_NAMES,
-  settingOf,
-  shownValue,
-} from "../../src/config.ts";
+import { type Env, readEnvFile, roleIn, SETTING_NAMES, settingOf, shownValue } from "../../src/config.ts";
+import { loadConfig } from "./load.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "task-runner-config-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));

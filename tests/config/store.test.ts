@@ -1,9 +1,11 @@
 /** Settings of the store: which one is chosen, what its addresses may look like, and what does not go with it. */
 
 import { describe, expect, test } from "bun:test";
-import fc from "fast-check";
-import { type Env, loadConfig } from "../../src/config.ts";
-import { parseRedisUrl } from "../../src/store/redis/address.ts";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Env, shownValue } from "../../src/config.ts";
+import { loadConfig } from "./load.ts";
 
 /** The settings in force, where nothing is wrong with them. */
 function configOf(env: Env) {
@@ -92,6 +94,36 @@ describe("what does not go with the store", () => {
     expect(problems[0]?.line).toContain("REDIS_SENTINEL_ADDR");
   });
 
+  test("is refused where a user has no password, without the name, which may be a password itself", () => {
+    for (const STORE_URL of ["redis://hunter2@h", "redis+sentinel://hunter2@h/mymaster"]) {
+      const { config, problems } = loadConfig({ STORE_URL });
+      expect(problems.map(({ name }) => name)).toEqual(["STORE_URL"]);
+      expect(problems[0]?.line).toMatch(/^STORE_URL names a user without a password: .*REDIS_PASSWORD_FILE/);
+      expect(problems[0]?.line).not.toContain("hunter2");
+      expect(shownValue(config, "STORE_URL")).toContain("://(hidden)@h");
+    }
+  });
+
+  test("is fine where a user's password comes from REDIS_PASSWORD or its file, and is then not warned of", () => {
+    const dir = mkdtempSync(join(tmpdir(), "task-runner-store-"));
+    const file = join(dir, "password");
+    writeFileSync(file, "p@ss\n");
+    for (const env of [{ REDIS_PASSWORD: "p@ss" }, { REDIS_PASSWORD_FILE: file }]) {
+      const { config, problems, warnings } = loadConfig({ STORE_URL: "redis://user@h", ...env });
+      expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
+      expect(config.REDIS_PASSWORD).toBe("p@ss");
+    }
+    rmSync(dir, { recursive: true });
+  });
+
+  test("is told once where a user's password is set and wrong", () => {
+    const wrong: Env[] = [{ REDIS_PASSWORD: "a\u0000b" }, { REDIS_PASSWORD_FILE: "/no/such/file" }];
+    for (const env of wrong) {
+      const { problems } = loadConfig({ STORE_URL: "redis://user@h", ...env });
+      expect(problems.map(({ name }) => name)).toEqual(Object.keys(env));
+    }
+  });
+
   test("is not guessed at while the address that would choose the store is wrong", () => {
     const { problems } = loadConfig({ DURABILITY: "replicated", REDIS_ADDR: "h:0" });
     expect(problems.map(({ name }) => name)).toEqual(["REDIS_ADDR"]);
@@ -107,9 +139,8 @@ describe("the form of a Redis address", () => {
     "redis://:p@ss:w/o?r#d@[::1]:6379/0",
     "redis+sentinel://a:1,b:2,c/mymaster",
     "rediss+sentinel://:p@[::1]:26379/my-master/2",
-  ])("%s is a STORE_URL, and the store reads it", (url) => {
+  ])("%s is a STORE_URL", (url) => {
     expect(configOf({ STORE_URL: url }).STORE_URL).toBe(url);
-    expect(() => parseRedisUrl(url)).not.toThrow();
   });
 
   test.each([
@@ -119,8 +150,8 @@ describe("the form of a Redis address", () => {
     "redis://h:65536",
     "redis://h/one",
     "redis://h/65536",
-    "redis://user@h",
     "redis://user:@h",
+    "redis://:@h",
     "redis://:%zz@h",
     "redis://:%ff@h",
     "redis://a,b/0",
@@ -132,50 +163,18 @@ describe("the form of a Redis address", () => {
     "redis+cluster://a/m",
   ])("%s is none", (url) => {
     expect(loadConfig({ STORE_URL: url }).problems.map(({ name }) => name)).toEqual(["STORE_URL"]);
-    expect(() => parseRedisUrl(url)).toThrow();
   });
 
-  test("is judged alike by the settings and by the store, whatever is written", () => {
-    const pieces = [
-      "redis",
-      "s",
-      "+sentinel",
-      "://",
-      ":",
-      "/",
-      "@",
-      ",",
-      "%",
-      "%41",
-      "[",
-      "]",
-      "::1",
-      "h",
-      "0",
-    ];
-    const text = fc
-      .array(fc.oneof(fc.constantFrom(...pieces), fc.nat(70_000).map(String)), { maxLength: 8 })
-      .map((parts) => parts.join(""));
-    const url = fc
-      .tuple(fc.constantFrom("redis://", "rediss://", "redis+sentinel://", "redis://:p@", ""), text)
-      .map(([scheme, rest]) => scheme + rest);
-    fc.assert(
-      fc.property(url, (STORE_URL) => {
-        const { problems } = loadConfig({ STORE_URL });
-        fc.pre(STORE_URL !== "");
-        const isRead = !throws(() => parseRedisUrl(STORE_URL));
-        expect({ STORE_URL, taken: problems.length === 0 }).toEqual({ STORE_URL, taken: isRead });
-      }),
-      { numRuns: 2_000 },
-    );
+  test.each([
+    ["REDIS_ADDR", "h:0"],
+    ["REDIS_ADDR", "a,b"],
+    ["REDIS_ADDR", "h/1"],
+    ["REDIS_ADDR", "user:password@h"],
+    ["REDIS_SENTINEL_ADDR", "a:1,,b"],
+    ["REDIS_SENTINEL_ADDR", "a:1/other"],
+  ])("%s=%s is none, and told with the other wrong ones", (name, text) => {
+    const { problems } = loadConfig({ [name]: text, MAX_RETRY: "many" });
+    expect(problems.map((problem) => problem.name)).toEqual([name, "MAX_RETRY"]);
+    expect(problems[0]?.line).not.toContain("password");
   });
 });
-
-function throws(run: () => unknown): boolean {
-  try {
-    run();
-    return false;
-  } catch {
-    return true;
-  }
-}

@@ -228,6 +228,27 @@ describe("on one Redis", () => {
     LIMIT_MS,
   );
 
+  test("a user without a password in STORE_URL logs in with REDIS_PASSWORD, and is that user", async () => {
+    const secret = "acl-secret";
+    await redis.process.command("ACL", "SETUSER", "app", "on", `>${secret}`, "~*", "+@all", "&*");
+    const app = await start({
+      command: "all",
+      env: {
+        STORE_URL: `redis://app@${env.REDIS_ADDR}/0`,
+        REDIS_PASSWORD: secret,
+        KEY_PREFIX: "acl",
+        ALLOW_PRIVATE_URLS: "true",
+      },
+    });
+    const { body } = await enqueued(app, "/acl");
+    await succeeded(app, body.task_id);
+    expect(String(await redis.process.command("CLIENT", "LIST"))).toMatch(/name=task-runner:all .*user=app /);
+    expect(app.output()).not.toContain(secret);
+    const { status, stderr } = await ranProgram(["all"], { STORE_URL: `redis://app@${env.REDIS_ADDR}/0` });
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^error: STORE_URL names a user without a password: .*\n$/);
+  });
+
   test("a store of a version that is not known refuses the start, with one line that says so", async () => {
     await redis.process.command("HSET", "{newer}:meta", "version", 99);
     const { status, stdout, stderr } = await ranProgram(["serve"], {

@@ -43,6 +43,7 @@ describe("parseRedisUrl", () => {
       "rediss://app:a:b@h:1/",
       { kind: "standalone", host: "h", port: 1, db: 0, tls: true, username: "app", password: "a:b" },
     ],
+    ["redis://%61pp@h:1/", { kind: "standalone", host: "h", port: 1, db: 0, tls: false, username: "app" }],
     [
       "redis+sentinel://:pw@s1:1,s2,[::1]:3/mymaster/2",
       {
@@ -67,7 +68,8 @@ describe("parseRedisUrl", () => {
     ["redis://", /is not host:port/],
     ["redis://h:99999/0", /"h:99999" is not host:port/],
     ["redis://h/zero", /database .* whole number/],
-    ["redis://user@h", /needs a password too/],
+    ["redis://user:@h", /needs a password after the colon/],
+    ["redis://:@h", /needs a password after the colon/],
     ["redis+sentinel://h", /must be the master's name/],
     ["redis+sentinel://h1,,h2/m", /"" is not host:port/],
     ["redis://h?db=1", /^not a Redis URL/],

@@ -257,17 +257,67 @@ describe("a single Redis", () => {
     await app.close();
   });
 
-  test("logs one line for each try at the start, and then fails", async () => {
+  test("logs and tells of each try at the start that fails, and then fails", async () => {
     const nobody = await startBalancer([]);
     await nobody.stop();
     const from = logged.length;
+    const reasons: string[] = [];
     const error = await failure(
-      open(parseRedisUrl(`redis://127.0.0.1:${nobody.port}`), { connectRetries: 3, retryIntervalMs: 50 }),
+      open(parseRedisUrl(`redis://127.0.0.1:${nobody.port}`), {
+        connectRetries: 3,
+        retryIntervalMs: 50,
+        onFailedTry: (reason) => reasons.push(reason),
+      }),
     );
     expect(error.message).toMatch(/^cannot connect to Redis at 127\.0\.0\.1:\d+: .*ECONNREFUSED/);
     const lines = logged.slice(from);
     expect(lines.map(({ facts }) => (facts as { try?: number }).try)).toEqual([1, 2, 3]);
     expect(lines[0]).toMatchObject({ level: "warn", message: "cannot connect to Redis", facts: { of: 3 } });
+    expect(reasons).toEqual(lines.map(({ facts }) => (facts as { reason: string }).reason));
+  });
+
+  test("gives up at once when told to, be it between two tries or during one, and says no more", async () => {
+    const nobody = await startBalancer([]);
+    await nobody.stop();
+    const endless = { connectRetries: 1_000, retryIntervalMs: 60_000, commandTimeoutMs: 60_000 };
+    const failed = Promise.withResolvers<string>();
+    const stop = new AbortController();
+    const pausing = open(parseRedisUrl(`redis://127.0.0.1:${nobody.port}`), {
+      ...endless,
+      signal: stop.signal,
+      onFailedTry: failed.resolve,
+    });
+    await failed.promise;
+    await redis.process.freeze();
+    const trying = ["redis", "redis+sentinel"].map((scheme) =>
+      open(parseRedisUrl(`${scheme}://${redis.host}:${redis.port}${scheme === "redis" ? "" : "/m"}`), {
+        ...endless,
+        signal: stop.signal,
+      }),
+    );
+    // So that it has begun to dial.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const from = logged.length;
+    const tookMs = await timedMs(async () => {
+      stop.abort();
+      const late = open(parseRedisUrl(redis.url), { signal: stop.signal });
+      for (const error of await Promise.all([pausing, ...trying, late].map(failure))) {
+        expect(error).toBeInstanceOf(TaskRunnerError);
+        expect(error.message).toMatch(/^cannot connect to Redis .*: (?:broken off|closed)$/);
+      }
+    });
+    redis.process.thaw();
+    expect(tookMs).toBeLessThan(200);
+    expect(logged.slice(from).filter(({ message }) => message === "cannot connect to Redis")).toEqual([]);
+    await recovered();
+  });
+
+  test("is not disturbed by a signal once it is there", async () => {
+    const stop = new AbortController();
+    const other = await open(parseRedisUrl(redis.url), { signal: stop.signal });
+    stop.abort();
+    expect((await other.call(add, [KEY], [0])).reply).toBeNumber();
+    await other.close();
   });
 
   test("connects at the start as soon as Redis is there", async () => {

@@ -103,7 +103,7 @@ export class TestTarget {
   release(): void {
     const held = this.#held;
     this.#held = [];
-    for (const let_go of held) let_go();
+    for (const letGo of held) letGo();
   }
 
   requestsFor(taskId: string): readonly ReceivedRequest[] {

@@ -9,6 +9,7 @@ export interface HostPort {
 interface Login {
   /** Of an ACL user; the default user when left out. */
   readonly username?: string;
+  /** Wanted before connecting where there is a username. */
   readonly password?: string;
   /** Number of the logical database. */
   readonly db: number;
@@ -40,13 +41,14 @@ const SCHEMES = {
   "rediss+sentinel:": { kind: "sentinel", tls: true },
 } as const;
 const FORMS =
-  "redis://[user:password@]host:port/db, rediss://… with TLS, or redis+sentinel://[user:password@]host:port,host:port/master-name[/db]";
+  "redis://[[user][:password]@]host:port/db, rediss://… with TLS, or redis+sentinel://[[user][:password]@]host:port,host:port/master-name[/db]";
 
 /**
  * Reads `redis://`, `rediss://`, `redis+sentinel://` and `rediss+sentinel://` URLs. Under Sentinel the path is
  * the master's name and the login is that of the data servers. User and password, which end at the last `@`,
- * are percent-decoded; a port left out is 6379, a Sentinel's 26379; a database left out is 0. Throws an Error
- * of one line that says what is wrong and never repeats the login.
+ * are percent-decoded; a user may stand alone, for whoever has the password elsewhere. A port left out is 6379,
+ * a Sentinel's 26379; a database left out is 0. Throws an Error of one line that says what is wrong and never
+ * repeats the login.
  */
 export function parseRedisUrl(url: string): RedisEndpoint {
   const match = /^([a-z+]+:)\/\/(?:(.*)@)?([^/?#@]*)(?:\/([^?#]*))?$/i.exec(url);
@@ -102,9 +104,10 @@ export function endpointText(endpoint: RedisEndpoint): string {
 function parseLogin(login: string | undefined): { username?: string; password?: string } {
   if (login === undefined || login === "") return {};
   const colon = login.indexOf(":");
-  const username = decoded(colon < 0 ? login : login.slice(0, colon));
-  const password = colon < 0 ? "" : decoded(login.slice(colon + 1));
-  if (password === "") throw new Error("a Redis URL with a user needs a password too: user:password@");
+  if (colon < 0) return { username: decoded(login) };
+  const username = decoded(login.slice(0, colon));
+  const password = decoded(login.slice(colon + 1));
+  if (password === "") throw new Error("a Redis URL needs a password after the colon that announces one");
   return { ...(username === "" ? {} : { username }), password };
 }
 

@@ -1,6 +1,5 @@
 /** A connection to the primary for commands, which cannot hang and cannot die: while it is away, calls fail at once. */
 
-import { ConstantBackoff, handleWhen, retry } from "cockatiel";
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, TaskRunnerError } from "../../core/errors.ts";
 import { addressText, endpointText, type HostPort, type RedisEndpoint } from "./address.ts";
@@ -8,6 +7,7 @@ import { errorOfReply, isReply, RedisUnavailableError, replyCode } from "./comma
 import { LinkKeeper } from "./keeper.ts";
 import { type Duty, Link, LinkError } from "./link.ts";
 import type { ConnectionLogger } from "./logger.ts";
+import { patiently } from "./patience.ts";
 import { fixedPrimary, type PrimaryLocator } from "./primary.ts";
 import type { Script } from "./script.ts";
 import { SentinelWatch } from "./sentinel.ts";
@@ -39,8 +39,10 @@ export interface RedisConnectionOptions {
   readonly commandTimeoutMs: number;
   /** What it is for; CLIENT LIST and the log show it. No spaces. */
   readonly role: string;
-  /** Ends the tries at the start. */
+  /** Ends the tries at the start, the one under way too; without effect once the connection is there. */
   readonly signal?: AbortSignal;
+  /** Called with the reason, one line without secrets, of each try at the start that failed. */
+  readonly onFailedTry?: (reason: string) => void;
 }
 
 /** How many replicas are to have a call's writes, and how long to wait for them. */
@@ -72,13 +74,15 @@ export class RedisConnection {
   readonly #locator: PrimaryLocator;
   readonly #keeper: LinkKeeper;
   readonly #reconnectListeners = new Set<() => void>();
+  /** Standstills of a link after which its server was found to be the primary still. */
+  readonly #vouchedFor = new WeakMap<Link, number>();
   #subscriber: Subscriber | null = null;
   #closed = false;
 
   /**
    * Connects, trying `connectRetries` times with one log line for each that fails. Rejects with a
-   * TaskRunnerError (`store_unavailable`) of one line at the end, or at once when the login is refused. From
-   * then on it reconnects by itself for as long as it is open.
+   * TaskRunnerError (`store_unavailable`) of one line at the end, or at once when the login or the server's
+   * certificate is refused, or `signal` aborts. From then on it reconnects by itself for as long as it is open.
    */
   static async open(endpoint: RedisEndpoint, options: RedisConnectionOptions): Promise<RedisConnection> {
     const connection = new RedisConnection(endpoint, options);
@@ -138,13 +142,13 @@ export class RedisConnection {
     const link = this.#usable();
     const rest = [keys.length, ...keys, ...args];
     try {
-      if (link.learnScript(script.sha1)) return await run(link, "eval", [script.lua, ...rest], wait);
-      return await run(link, "evalsha", [script.sha1, ...rest], wait);
+      if (link.learnScript(script.sha1)) return await this.#run(link, "eval", [script.lua, ...rest], wait);
+      return await this.#run(link, "evalsha", [script.sha1, ...rest], wait);
     } catch (thrown) {
       if (!isReply(thrown) || replyCode(thrown) !== "NOSCRIPT") throw this.#errorOf(thrown, link);
     }
     try {
-      return await run(link, "eval", [script.lua, ...rest], wait);
+      return await this.#run(link, "eval", [script.lua, ...rest], wait);
     } catch (thrown) {
       throw this.#errorOf(thrown, link);
     }
@@ -159,7 +163,7 @@ export class RedisConnection {
     if (link !== ranOn)
       throw new RedisUnavailableError("the connection to Redis was lost and made anew", true);
     try {
-      return Number(await link.send("wait", [wait.replicas, wait.timeoutMs]));
+      return await this.#wait(link, wait);
     } catch (thrown) {
       throw this.#errorOf(thrown, link);
     }
@@ -215,22 +219,32 @@ export class RedisConnection {
   }
 
   async #start(): Promise<void> {
-    const { connectRetries, retryIntervalMs, signal } = this.#options;
+    const { connectRetries, retryIntervalMs, signal, onFailedTry } = this.#options;
     const tries = Math.max(connectRetries, 1);
-    const policy = retry(
-      handleWhen((thrown) => !(thrown instanceof LinkError && thrown.final)),
-      { maxAttempts: tries - 1, backoff: new ConstantBackoff(retryIntervalMs) },
-    );
-    await policy.execute(async ({ attempt }) => {
-      signal?.throwIfAborted();
-      try {
-        await this.#keeper.connect();
-      } catch (thrown) {
-        const facts = { try: attempt + 1, of: tries, reason: messageOf(thrown) };
-        this.#logger.warn(facts, "cannot connect to Redis");
-        throw thrown;
-      }
-    }, signal);
+    const giveUp = () => {
+      this.#locator.close();
+      // Never rejects; what is left of it is awaited when the connection is closed.
+      void this.#keeper.stop("broken off");
+    };
+    signal?.addEventListener("abort", giveUp, { once: true });
+    try {
+      await patiently(
+        {
+          tries,
+          pauseMs: retryIntervalMs,
+          signal,
+          isPassing: (thrown) => !(thrown instanceof LinkError && thrown.final),
+          onFailedTry: (reason, number) => {
+            this.#logger.warn({ try: number, of: tries, reason }, "cannot connect to Redis");
+            onFailedTry?.(reason);
+          },
+        },
+        () => this.#keeper.connect(),
+      );
+      if (signal?.aborted) throw new Error("broken off");
+    } finally {
+      signal?.removeEventListener("abort", giveUp);
+    }
     this.#keeper.keep();
     this.#locator.announce();
   }
@@ -253,6 +267,30 @@ export class RedisConnection {
       },
       signal,
     );
+  }
+
+  async #run(
+    link: Link,
+    name: "eval" | "evalsha",
+    args: readonly CommandArgument[],
+    wait: WaitFor | undefined,
+  ): Promise<CallResult> {
+    if (wait === undefined) return { reply: await link.send(name, args), acked: 0, ranOn: link };
+    const [reply, acked] = await Promise.all([link.send(name, args), this.#wait(link, wait)]);
+    return { reply, acked, ranOn: link };
+  }
+
+  /** Replicas that have all that was written on the link; rejects when their word may be worth nothing. */
+  async #wait(link: Link, { replicas, timeoutMs }: WaitFor): Promise<number> {
+    const acked = Number(await link.send("wait", [replicas, timeoutMs]));
+    const { standstills } = link;
+    if (acked === 0 || this.#vouchedFor.get(link) === standstills) return acked;
+    if (!(await this.#locator.vouch(link.address))) {
+      link.drop("it stood still, and may be replaced");
+      throw new Error(link.endReason ?? "");
+    }
+    this.#vouchedFor.set(link, standstills);
+    return acked;
   }
 
   #clientName(): string {
@@ -283,18 +321,4 @@ function labelled(logger: ConnectionLogger, connection: string): ConnectionLogge
     info: (facts, message) => logger.info({ connection, ...facts }, message),
     warn: (facts, message) => logger.warn({ connection, ...facts }, message),
   };
-}
-
-async function run(
-  link: Link,
-  name: "eval" | "evalsha",
-  args: readonly CommandArgument[],
-  wait: WaitFor | undefined,
-): Promise<CallResult> {
-  if (wait === undefined) return { reply: await link.send(name, args), acked: 0, ranOn: link };
-  const [reply, acked] = await Promise.all([
-    link.send(name, args),
-    link.send("wait", [wait.replicas, wait.timeoutMs]),
-  ]);
-  return { reply, acked: Number(acked), ranOn: link };
 }

@@ -151,7 +151,12 @@ export class LinkKeeper {
     await this.#pauses.sleep(pauseMs * (1 + SPREAD * (2 * Math.random() - 1)));
   }
 
-  #follow(to: HostPort): void {
+  #follow(to: HostPort | null): void {
+    if (to === null) {
+      this.#link?.drop("the primary is being replaced");
+      this.#dialling?.abort.abort();
+      return;
+    }
     const reason = `the primary is ${addressText(to)} now`;
     if (this.#link !== null && !sameAddress(this.#link.address, to)) this.#link.drop(reason);
     if (this.#dialling !== null && !sameAddress(this.#dialling.address, to)) this.#dialling.abort.abort();

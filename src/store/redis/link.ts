@@ -35,7 +35,7 @@ export interface LinkOptions {
 
 /** Why a connection could not be opened. */
 export class LinkError extends Error {
-  /** Trying again with the same settings is of no use: the login or the database is refused. */
+  /** Trying again with the same settings is of no use: the login, the database or the certificate is refused. */
   readonly final: boolean;
 
   constructor(message: string, final: boolean) {
@@ -50,6 +50,9 @@ export const TICK_MS = 250;
 /** Four ticks between two heartbeats. */
 const HEARTBEAT_TICKS = 4;
 const KEEP_ALIVE_MS = 10_000;
+/** An answer that took longer, or silence that lasted longer in spite of the heartbeats, is a standstill. */
+const SLOW_MS = 500;
+const SILENT_MS = 1_500;
 /** Answers to a login that stay the same however often it is tried. */
 const REFUSALS: readonly { readonly answer: RegExp; readonly meaning: string }[] = [
   { answer: /^(?:WRONGPASS|ERR invalid password)/, meaning: "the password, or the user, is wrong" },
@@ -57,6 +60,8 @@ const REFUSALS: readonly { readonly answer: RegExp; readonly meaning: string }[]
   { answer: /^NOPERM/, meaning: "the user may not do what is needed" },
   { answer: /DB index is out of range/i, meaning: "it has no database of that number" },
 ];
+/** What TLS says of a certificate that does not prove who the server is. */
+const UNPROVEN = /certificate/i;
 
 /**
  * A logged-in connection to a server that has shown what it is. It is used once: ioredis' own reconnecting is
@@ -78,6 +83,8 @@ export class Link {
   #sent = 0;
   #settled = 0;
   #tellIdle: () => void = () => {};
+  #standstills = 1;
+  #heardAtMs = performance.now();
 
   /**
    * Connects, logs in and checks the server. Rejects with a {@link LinkError} whose message is one line without
@@ -140,10 +147,13 @@ export class Link {
    */
   async send(name: string, args: readonly (string | number | Buffer)[]): Promise<unknown> {
     const command = new Redis.Command(name, args as (string | number | Buffer)[], { replyEncoding: "utf8" });
+    const sentAtMs = performance.now();
     this.#sent++;
     this.#client.sendCommand(command, this.#batch.stream);
     try {
-      return await command.promise;
+      const reply = await command.promise;
+      this.#heard(sentAtMs);
+      return reply;
     } catch (thrown) {
       if (isReply(thrown) && isWrongServer(thrown)) this.drop(messageOf(thrown));
       throw thrown;
@@ -152,6 +162,20 @@ export class Link {
       this.#settled++;
       if (this.#settled === this.#sent) this.#tellIdle();
     }
+  }
+
+  /**
+   * How often the server stood still so far, its opening counted as once: each time it may have been replaced
+   * meanwhile without knowing it.
+   */
+  get standstills(): number {
+    return this.#standstills;
+  }
+
+  #heard(sentAtMs: number): void {
+    const now = performance.now();
+    if (now - sentAtMs > SLOW_MS || now - this.#heardAtMs > SILENT_MS) this.#standstills++;
+    this.#heardAtMs = now;
   }
 
   /** Resolves when nothing is in flight. */
@@ -238,6 +262,9 @@ export class Link {
 
   #openError(thrown: unknown): LinkError {
     const reason = this.#lastError ?? this.#endReason ?? describe(thrown);
+    if (this.#options.target.tls && UNPROVEN.test(reason)) {
+      return new LinkError(`${addressText(this.address)}: its TLS certificate is refused: ${reason}`, true);
+    }
     const refusal = REFUSALS.find(({ answer }) => answer.test(reason));
     return new LinkError(
       `${addressText(this.address)}: ${refusal?.meaning ?? reason}`,

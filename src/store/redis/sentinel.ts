@@ -1,6 +1,6 @@
 /** Knows where the primary is by asking every Sentinel all the time, and tells at once when it has moved. */
 
-import type { Clock } from "../../core/clock.ts";
+import { type Clock, sleep } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import { addressText, type HostPort, type SentinelEndpoint } from "./address.ts";
 import { Link, LinkError } from "./link.ts";
@@ -22,6 +22,10 @@ const ANSWER_MS = 1_000;
 const LOCATE_MS = 5_000;
 /** A configuration nobody has confirmed for this long no longer outranks another one. */
 const STALE_MS = 10_000;
+/** Those who have not answered for this long when they are to vouch for the primary are left out. */
+const VOUCH_MS = 500;
+/** So many Sentinels that hold a primary for down can be about to replace it. */
+const DOUBTERS = 2;
 /** Sentinels learnt of from others: at most so many, and forgotten after so many failures in a row. */
 const MAX_STRANGERS = 8;
 const STRANGER_FAILURES = 20;
@@ -33,6 +37,8 @@ interface Peer {
   readonly given: boolean;
   link: Link | null;
   failures: number;
+  /** Whether it was replacing the primary when last asked. */
+  replacing: boolean;
   /** Why the last question failed; null when it was answered, or none was asked yet. */
   trouble: LinkError | null;
 }
@@ -42,6 +48,18 @@ interface Primary {
   readonly address: HostPort;
   readonly epoch: number;
   heardAtMs: number;
+}
+
+/** What one Sentinel says of the primary. */
+interface View {
+  readonly address: HostPort;
+  readonly epoch: number;
+  /** It is replacing this very primary: it may have made another one already. */
+  readonly replacing: boolean;
+  /** It gets no answer from the primary. */
+  readonly down: boolean;
+  /** So do enough others for a failover. */
+  readonly agreedDown: boolean;
 }
 
 export interface SentinelWatchOptions {
@@ -62,7 +80,7 @@ export class SentinelWatch implements PrimaryLocator {
   readonly #options: SentinelWatchOptions;
   readonly #peers: Peer[] = [];
   readonly #closing = new AbortController();
-  readonly #movedListeners = new Set<(to: HostPort) => void>();
+  readonly #movedListeners = new Set<(to: HostPort | null) => void>();
   /** Of those who ask, until their next question. */
   readonly #pauses: Naps;
   /** Of those who wait for an answer or a failure. */
@@ -85,9 +103,12 @@ export class SentinelWatch implements PrimaryLocator {
     try {
       for (;;) {
         if (this.#closing.signal.aborted) throw new LinkError("closed", true);
-        if (this.#primary !== null && !this.#isStale(this.#primary)) return this.#primary.address;
+        const replacing = this.#isReplaced();
+        if (this.#primary !== null && !this.#isStale(this.#primary) && !replacing)
+          return this.#primary.address;
         const given = this.#peers.filter((peer) => peer.given);
         const leftMs = giveUpAtMs - clock.now();
+        if (leftMs <= 0 && replacing) throw new LinkError("the primary is being replaced", false);
         if (leftMs <= 0 || given.every((peer) => peer.trouble !== null)) throw noAnswer(given);
         await this.#news.sleep(leftMs);
       }
@@ -96,9 +117,25 @@ export class SentinelWatch implements PrimaryLocator {
     }
   }
 
-  onMoved(listener: (to: HostPort) => void): () => void {
+  onMoved(listener: (to: HostPort | null) => void): () => void {
     this.#movedListeners.add(listener);
     return () => this.#movedListeners.delete(listener);
+  }
+
+  /** Takes more than half of the Sentinels, none of which may know better. */
+  async vouch(address: HostPort): Promise<boolean> {
+    let answers = 0;
+    let doubters = 0;
+    let refuted = false;
+    const asked = this.#peers.map(async ({ link }) => {
+      if (link === null) return;
+      const view = await this.#view(link);
+      answers++;
+      if (view.down) doubters++;
+      if (view.replacing || view.agreedDown || !sameAddress(view.address, address)) refuted = true;
+    });
+    await Promise.race([Promise.allSettled(asked), sleep(this.#options.clock, VOUCH_MS)]);
+    return !refuted && doubters < DOUBTERS && answers > this.#peers.length / 2;
   }
 
   hurry(): () => void {
@@ -128,10 +165,14 @@ export class SentinelWatch implements PrimaryLocator {
     return this.#options.clock.now() - primary.heardAtMs > STALE_MS;
   }
 
+  #isReplaced(): boolean {
+    return this.#peers.some((peer) => peer.replacing && peer.trouble === null);
+  }
+
   #follow(address: HostPort, given: boolean): void {
     if (this.#peers.some((peer) => sameAddress(peer.address, address))) return;
     if (!given && this.#peers.filter((peer) => !peer.given).length >= MAX_STRANGERS) return;
-    const peer: Peer = { address, given, link: null, failures: 0, trouble: null };
+    const peer: Peer = { address, given, link: null, failures: 0, replacing: false, trouble: null };
     this.#peers.push(peer);
     // Asks until closed or forgotten, and survives every failure inside.
     void this.#keepAsking(peer);
@@ -189,19 +230,40 @@ export class SentinelWatch implements PrimaryLocator {
       );
     }
     const { link } = peer;
+    const view = await this.#view(link);
+    const { address: host, epoch, replacing } = view;
+    const begins = replacing && !peer.replacing;
+    peer.replacing = replacing;
+    this.#consider({ address: host, epoch, heardAtMs: clock.now() });
+    // Whatever the primary still takes may be gone with it, even when a replica confirms it.
+    if (begins && this.#primary !== null && sameAddress(this.#primary.address, host)) this.#tellMoved(null);
+    if (fresh) await this.#learnOthers(link);
+  }
+
+  /** One answer; rejects when there is none, or it knows no primary. */
+  async #view(link: Link): Promise<View> {
+    const { masterName } = this.#options.endpoint;
     // The address apart from the rest: while a failover ends, it is the new one sooner. In one write, so that
     // number and address belong together.
     const [address, state] = await Promise.all([
-      link.send("sentinel", ["get-master-addr-by-name", endpoint.masterName]),
-      link.send("sentinel", ["master", endpoint.masterName]),
+      link.send("sentinel", ["get-master-addr-by-name", masterName]),
+      link.send("sentinel", ["master", masterName]),
     ]);
     const [host, port] = Array.isArray(address) ? (address as unknown[]) : [];
-    const epoch = Number(fields(state).get("config-epoch"));
+    const known = fields(state);
+    const epoch = Number(known.get("config-epoch"));
     if (typeof host !== "string" || !Number.isInteger(Number(port)) || !Number.isInteger(epoch)) {
-      throw new Error(`it knows no primary of ${endpoint.masterName}`);
+      throw new Error(`it knows no primary of ${masterName}`);
     }
-    this.#consider({ address: { host, port: Number(port) }, epoch, heardAtMs: clock.now() });
-    if (fresh) await this.#learnOthers(link);
+    const flags = (known.get("flags") ?? "").split(",");
+    const isOld = known.get("ip") === host && known.get("port") === String(port);
+    return {
+      address: { host, port: Number(port) },
+      epoch,
+      replacing: isOld && flags.includes("failover_in_progress"),
+      down: isOld && flags.includes("s_down"),
+      agreedDown: isOld && flags.includes("o_down"),
+    };
   }
 
   /** Those that this one knows are asked too: one address may be all we were given. */
@@ -229,7 +291,11 @@ export class SentinelWatch implements PrimaryLocator {
     if (known !== null && told.epoch <= known.epoch && !this.#isStale(known)) return;
     this.#primary = told;
     if (known === null || sameAddress(known.address, told.address)) return;
-    for (const listener of [...this.#movedListeners]) listener(told.address);
+    this.#tellMoved(told.address);
+  }
+
+  #tellMoved(to: HostPort | null): void {
+    for (const listener of [...this.#movedListeners]) listener(to);
   }
 
   #pauseMs(peer: Peer): number {

@@ -3,6 +3,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { listenLines, type ServerTls } from "./certificates.ts";
 import { freePorts } from "./ports.ts";
 import { PortTakenError, RedisProcess } from "./process.ts";
 import { writeRedisConf } from "./standalone.ts";
@@ -42,6 +43,8 @@ export interface SentinelClusterOptions {
   readonly failoverTimeoutMs?: number;
   /** Sentinels announce this name instead of 127.0.0.1, as Kubernetes set-ups do. */
   readonly announceHost?: string;
+  /** All of them then speak TLS alone, to each other too. */
+  readonly tls?: ServerTls;
   /** Further lines for every redis.conf. */
   readonly config?: readonly string[];
 }
@@ -106,7 +109,7 @@ async function startOnce(options: SentinelClusterOptions): Promise<SentinelClust
 
 async function prepareNode(
   root: string,
-  { password, announceHost, config }: SentinelClusterOptions,
+  { password, announceHost, tls, config }: SentinelClusterOptions,
   port: number,
   primaryPort: number,
 ): Promise<RedisProcess> {
@@ -115,6 +118,7 @@ async function prepareNode(
   await writeRedisConf(dir, {
     port,
     password: password ?? null,
+    tls,
     lines: [
       ...(password === undefined ? [] : [`masterauth "${password}"`]),
       ...(port === primaryPort ? [] : [`replicaof ${host} ${primaryPort}`]),
@@ -124,7 +128,13 @@ async function prepareNode(
       ...(config ?? []),
     ],
   });
-  return new RedisProcess({ program: "redis-server", dir, port, password: password ?? null });
+  return new RedisProcess({
+    program: "redis-server",
+    dir,
+    port,
+    password: password ?? null,
+    tls: tls !== undefined,
+  });
 }
 
 async function prepareSentinel(
@@ -134,14 +144,14 @@ async function prepareSentinel(
   nodePorts: readonly number[],
   sentinelPorts: readonly number[],
 ): Promise<RedisProcess> {
-  const { password, sentinelPassword, announceHost } = options;
+  const { password, sentinelPassword, announceHost, tls } = options;
   const dir = join(root, `sentinel-${port}`);
   const name = options.masterName ?? "mymaster";
   const host = announceHost ?? "127.0.0.1";
   const [primaryPort, ...replicaPorts] = nodePorts;
   const quorum = Math.floor(sentinelPorts.length / 2) + 1;
   const lines = [
-    `port ${port}`,
+    ...listenLines(port, tls),
     "bind 127.0.0.1 -::1",
     "protected-mode no",
     `dir "${dir}"`,
@@ -173,6 +183,7 @@ async function prepareSentinel(
     dir,
     port,
     password: sentinelPassword ?? null,
+    tls: tls !== undefined,
     onStarted: [BRISK],
   });
 }
@@ -189,6 +200,7 @@ class Cluster implements SentinelCluster {
   readonly nodes: readonly RedisProcess[];
   readonly sentinels: readonly RedisProcess[];
   readonly #root: string;
+  readonly #scheme: string;
 
   constructor(
     root: string,
@@ -197,6 +209,7 @@ class Cluster implements SentinelCluster {
     sentinels: readonly RedisProcess[],
   ) {
     this.#root = root;
+    this.#scheme = options.tls === undefined ? "redis+sentinel" : "rediss+sentinel";
     this.masterName = options.masterName ?? "mymaster";
     this.password = options.password ?? null;
     this.sentinelPassword = options.sentinelPassword ?? null;
@@ -206,7 +219,7 @@ class Cluster implements SentinelCluster {
 
   get url(): string {
     const login = this.password === null ? "" : `:${encodeURIComponent(this.password)}@`;
-    return `redis+sentinel://${login}${this.sentinels.map((each) => each.address).join(",")}/${this.masterName}`;
+    return `${this.#scheme}://${login}${this.sentinels.map((each) => each.address).join(",")}/${this.masterName}`;
   }
 
   async primary(): Promise<RedisProcess> {
@@ -245,10 +258,13 @@ class Cluster implements SentinelCluster {
     await rm(this.#root, { recursive: true, force: true });
   }
 
-  /** What one Sentinel holds for the primary; the address is asked apart, for it is advertised earlier. */
+  /**
+   * What one Sentinel holds for the primary; the address is asked apart, for it is advertised earlier, and last,
+   * so that an old one never comes with a new number.
+   */
   async #view(sentinel: RedisProcess): Promise<{ port: number; epoch: number }> {
-    const address = await sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", this.masterName);
     const state = pairs(await sentinel.command("SENTINEL", "MASTER", this.masterName));
+    const address = await sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", this.masterName);
     return { port: Number((address as string[])[1]), epoch: Number(state.get("config-epoch")) };
   }
 

@@ -22,6 +22,8 @@ export interface ProcessOptions {
   readonly dir: string;
   readonly port: number;
   readonly password: string | null;
+  /** Whether it speaks TLS, and nothing else. */
+  readonly tls?: boolean;
   /** Commands to send whenever it has started. */
   readonly onStarted?: readonly (readonly [string, ...(string | number)[]])[];
 }
@@ -131,6 +133,8 @@ export class RedisProcess {
       host: this.host,
       port: this.port,
       ...(this.#options.password === null ? {} : { password: this.#options.password }),
+      // Whose certificate it is does not matter here: some tests start a server with a wrong one.
+      ...(this.#options.tls === true ? { tls: { rejectUnauthorized: false } } : {}),
       lazyConnect: true,
       connectTimeout: COMMAND_MS,
       commandTimeout: COMMAND_MS,

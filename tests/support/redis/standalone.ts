@@ -3,6 +3,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { listenLines, type ServerTls } from "./certificates.ts";
 import { freePorts } from "./ports.ts";
 import { PortTakenError, RedisProcess } from "./process.ts";
 
@@ -13,6 +14,8 @@ export interface StartRedisOptions {
   /** As redis.conf writes it, e.g. `64mb`; what does not fit is refused (noeviction). */
   readonly maxmemory?: string;
   readonly appendonly?: boolean;
+  /** It then speaks TLS alone. */
+  readonly tls?: ServerTls;
   /** Further lines of redis.conf. */
   readonly config?: readonly string[];
 }
@@ -46,13 +49,20 @@ async function startOnce(options: StartRedisOptions): Promise<StandaloneRedis> {
   await writeRedisConf(dir, {
     port,
     password,
+    tls: options.tls,
     lines: [
       ...(options.maxmemory === undefined ? [] : [`maxmemory ${options.maxmemory}`]),
       ...(options.appendonly === true ? ["appendonly yes"] : []),
       ...(options.config ?? []),
     ],
   });
-  const redis = new RedisProcess({ program: "redis-server", dir, port, password });
+  const redis = new RedisProcess({
+    program: "redis-server",
+    dir,
+    port,
+    password,
+    tls: options.tls !== undefined,
+  });
   const stop = async () => {
     await redis.kill();
     await rm(dir, { recursive: true, force: true });
@@ -69,7 +79,7 @@ async function startOnce(options: StartRedisOptions): Promise<StandaloneRedis> {
     host: redis.host,
     port,
     password,
-    url: `redis://${login}${redis.address}/0`,
+    url: `${options.tls === undefined ? "redis" : "rediss"}://${login}${redis.address}/0`,
     stop,
   };
 }
@@ -77,11 +87,16 @@ async function startOnce(options: StartRedisOptions): Promise<StandaloneRedis> {
 /** Writes `redis.conf` into the directory, which it makes. */
 export async function writeRedisConf(
   dir: string,
-  { port, password, lines }: { port: number; password: string | null; lines: readonly string[] },
+  {
+    port,
+    password,
+    tls,
+    lines,
+  }: { port: number; password: string | null; tls?: ServerTls | undefined; lines: readonly string[] },
 ): Promise<void> {
   await mkdir(dir, { recursive: true });
   const conf = [
-    `port ${port}`,
+    ...listenLines(port, tls),
     // Both families, for a host name may come out as either; the second may be missing.
     "bind 127.0.0.1 -::1",
     "protected-mode no",
