@@ -2,12 +2,10 @@
 
 import type { Claim, ClaimedTask, ClaimRequest, Settlement, SettleResult } from "../../core/store.ts";
 import { CLAIMED_FIELDS, claimedTaskOf, encodeAttempt, type LaneName, parseLane } from "./codec.ts";
+import type { Argument, Ends, ExchangeReply } from "./scripts.ts";
 
 /** Runs exchange.lua with the arguments after the common ones, and resolves with its reply. */
-export type RunExchange = (args: readonly (string | number)[]) => Promise<unknown>;
-
-/** Letters of the settlements, next, turns, tasks, lanes, time, next end of a lease; see lua/exchange.lua. */
-type Reply = [string, string, string, (string | number)[], string[], string, string];
+export type RunExchange = (args: readonly Argument[]) => Promise<ExchangeReply>;
 
 const VERDICT_LETTERS = { succeeded: "k", dead: "d", retry: "t", released: "r" } as const;
 const SETTLE_RESULTS: Readonly<Record<string, SettleResult>> = { s: "settled", x: "stale", c: "cancelled" };
@@ -26,7 +24,7 @@ export interface Exchanged {
  */
 export class Exchanges {
   readonly #run: RunExchange;
-  readonly #ends: readonly [number, number, number];
+  readonly #ends: Ends;
   /** Tokens of exchanges whose answer is not known, by worker. */
   readonly #unanswered = new Map<string, string>();
   readonly #origin: string;
@@ -38,12 +36,7 @@ export class Exchanges {
    * `ends` are the milliseconds that names stay taken, succeeded tasks are kept, and dead ones are kept.
    * `onLeaseEnd` is told after each exchange how long no lease can run out.
    */
-  constructor(
-    run: RunExchange,
-    ends: readonly [number, number, number],
-    origin: string,
-    onLeaseEnd: (inMs: number) => void,
-  ) {
+  constructor(run: RunExchange, ends: Ends, origin: string, onLeaseEnd: (inMs: number) => void) {
     this.#run = run;
     this.#onLeaseEnd = onLeaseEnd;
     this.#ends = ends;
@@ -78,7 +71,7 @@ export class Exchanges {
     limit: number,
     leaseMs: number,
   ): Promise<Exchanged> {
-    const args: (string | number)[] = [worker, token, ...this.#ends, limit, leaseMs];
+    const args: Argument[] = [worker, token, ...this.#ends, limit, leaseMs];
     args.push(this.#turns, settlements.length);
     for (const { lease, verdict, attempt } of settlements) {
       args.push(
@@ -90,7 +83,7 @@ export class Exchanges {
         attempt === null ? "" : encodeAttempt(attempt),
       );
     }
-    const [letters, next, turns, fields, laneList, now, leaseEnd] = (await this.#run(args)) as Reply;
+    const [letters, next, turns, fields, laneList, now, leaseEnd] = await this.#run(args);
     this.#turns = Number(turns) % TURNS_CYCLE;
     this.#onLeaseEnd(leaseEnd === "-1" ? Number.POSITIVE_INFINITY : Number(leaseEnd) - Number(now));
     const lanes = lanesOf(laneList);

@@ -22,22 +22,71 @@ const NEEDS_MEMORY = "#!lua\n";
 /** Runs where memory has run out: it takes work off the store, or must for that. */
 const FREES_MEMORY = "#!lua flags=allow-oom\n";
 
-const command = (name: string, flags: string, ...parts: readonly string[]): Script =>
-  defineScript(name, `${flags}${[shared, ...parts].join("\n")}`);
+/** What a command takes after the common arguments, and what it answers; both stand in the head of its file. */
+export interface Command<Args extends readonly Argument[], Reply> extends Script {
+  /** Never there: it ties the types to the script, so that no call can mistake them. */
+  readonly signature?: (...args: Args) => Reply;
+}
+export type Argument = string | number;
 
-/** Every command of the store. Arguments and results stand in the head of each one's file. */
+const command = <Args extends readonly Argument[], Reply>(
+  name: string,
+  flags: string,
+  ...parts: readonly string[]
+): Command<Args, Reply> => defineScript(name, `${flags}${[shared, ...parts].join("\n")}`);
+
+/** Milliseconds that names stay taken, that succeeded and cancelled tasks are kept, and that dead ones are. */
+export type Ends = readonly [namesMs: number, succeededMs: number, deadMs: number];
+
+/** Letters of the settlements, next, turns, tasks, lanes, time, next end of a lease. */
+export type ExchangeReply = [
+  settled: string,
+  next: string,
+  turns: string,
+  tasks: Argument[],
+  lanes: string[],
+  now: string,
+  leaseEnd: string,
+];
+
+export type ChangeReply =
+  | ["changed", row: readonly string[]]
+  | ["conflict", state: string]
+  | ["missing", nothing: undefined];
+
+/** Every command of the store. */
 export const SCRIPTS = {
-  begin: command("begin", FREES_MEMORY, begin),
-  check: command("check", NEEDS_MEMORY, check),
-  enqueue: command("enqueue", NEEDS_MEMORY, enqueue),
-  exchange: command("exchange", FREES_MEMORY, exchange),
-  extend: command("extend", FREES_MEMORY, extend),
-  rescue: command("rescue", FREES_MEMORY, rescue),
-  sweep: command("sweep", FREES_MEMORY, sweep),
-  change: command("change", FREES_MEMORY, rows, change),
-  read: command("read", FREES_MEMORY, rows, read),
-  page: command("page", FREES_MEMORY, rows, page),
-  counts: command("counts", FREES_MEMORY, counts),
-  announce: command("announce", FREES_MEMORY, announce),
-  workers: command("workers", FREES_MEMORY, workers),
+  begin: command<[version: number], string>("begin", FREES_MEMORY, begin),
+  check: command<[], number>("check", NEEDS_MEMORY, check),
+  enqueue: command<string[], string[]>("enqueue", NEEDS_MEMORY, enqueue),
+  exchange: command<Argument[], ExchangeReply>("exchange", FREES_MEMORY, exchange),
+  extend: command<[leaseMs: number, ...idsAndFences: Argument[]], string>("extend", FREES_MEMORY, extend),
+  rescue: command<[...Ends, limit: number, maxCrashes: number], string[]>("rescue", FREES_MEMORY, rescue),
+  sweep: command<[limit: number, pressed: 0 | 1], [tasks: number, names: number]>(
+    "sweep",
+    FREES_MEMORY,
+    sweep,
+  ),
+  change: command<[namesMs: number, cancelledMs: number, id: string, ...what: Argument[]], ChangeReply>(
+    "change",
+    FREES_MEMORY,
+    rows,
+    change,
+  ),
+  read: command<[id: string], readonly string[] | null>("read", FREES_MEMORY, rows, read),
+  page: command<
+    [
+      before: string,
+      limit: number,
+      queue: string,
+      client: string,
+      states: string,
+      fromMs: number,
+      toMs: number,
+    ],
+    [place: string, ...rows: (readonly string[])[]]
+  >("page", FREES_MEMORY, rows, page),
+  counts: command<[], [counts: string[], lanes: string[]]>("counts", FREES_MEMORY, counts),
+  announce: command<[worker: string, info: string], number>("announce", FREES_MEMORY, announce),
+  workers: command<[withinMs: number], string[]>("workers", FREES_MEMORY, workers),
 } as const;

@@ -28,14 +28,13 @@ import {
   type WorkerRecord,
 } from "../../core/store.ts";
 import { MAX_CRASHES, type NewTask, TASK_STATES, type Task, type TaskState } from "../../core/task.ts";
-import { encodeTask, type LaneName, parseLane, type Row, STATE_LETTERS, stateOf, taskOf } from "./codec.ts";
+import { encodeTask, type LaneName, parseLane, STATE_LETTERS, stateOf, taskOf } from "./codec.ts";
 import { Confirmations, type ConfirmingConnection, type WaitFor } from "./confirmations.ts";
 import { Errands } from "./errands.ts";
 import { Exchanges } from "./exchange.ts";
 import { type Keys, keysUnder } from "./keys.ts";
 import { MemoryGauge } from "./memory.ts";
-import type { Script } from "./script.ts";
-import { SCRIPTS } from "./scripts.ts";
+import { type Argument, type Command, type Ends, SCRIPTS } from "./scripts.ts";
 
 /** The layout of the data that this build reads and writes. */
 export const SCHEMA_VERSION = 1;
@@ -107,8 +106,7 @@ class RedisStore implements TaskStore {
     this.#skewMs = options.skewMs ?? (() => 0);
     this.#memory = new MemoryGauge(connection, clock, settings.maxBytes);
     this.#errands = new Errands(() => clock.now() + this.#skewMs());
-    const run = (args: readonly (string | number)[]) =>
-      this.#confirmed(SCRIPTS.exchange, this.#args(...args));
+    const run = (args: readonly Argument[]) => this.#confirmed(SCRIPTS.exchange, this.#args(...args));
     this.#exchanges = new Exchanges(run, this.#ends(), crypto.randomUUID(), (inMs) =>
       this.#errands.leaseEndsIn(inMs),
     );
@@ -128,7 +126,7 @@ class RedisStore implements TaskStore {
   }
 
   async #enqueue(tasks: readonly NewTask[]): Promise<EnqueueAnswer> {
-    const args: (string | number)[] = this.#args();
+    const args = this.#args();
     let bytes = 0;
     for (const task of tasks) {
       const encoded = encodeTask(task);
@@ -136,7 +134,7 @@ class RedisStore implements TaskStore {
       args.push(encoded);
     }
     await this.#memory.assertRoom(tasks.length, bytes);
-    const reply = (await this.#durably(SCRIPTS.enqueue, args)) as string[];
+    const reply = await this.#durably(SCRIPTS.enqueue, args);
     const nowMs = Number(reply[0]);
     const results = tasks.map((task, index): EnqueueResult => {
       const answer = reply[index + 1] ?? "";
@@ -152,7 +150,7 @@ class RedisStore implements TaskStore {
   }
 
   async get(id: string): Promise<Task | null> {
-    const row = (await this.#run(SCRIPTS.read, id)) as Row | null;
+    const row = await this.#run(SCRIPTS.read, id);
     return row === null ? null : taskOf(row);
   }
 
@@ -161,7 +159,7 @@ class RedisStore implements TaskStore {
     const tasks: Task[] = [];
     let place = filter.cursor === undefined ? "" : parseCursor(filter.cursor);
     for (let part = 0; part < MAX_PAGE_PARTS && tasks.length < filter.limit; part++) {
-      const [next = "0", ...rows] = (await this.#run(
+      const [next = "0", ...rows] = await this.#run(
         SCRIPTS.page,
         place,
         filter.limit - tasks.length,
@@ -170,7 +168,7 @@ class RedisStore implements TaskStore {
         filter.state === undefined ? "" : STATE_LETTERS[filter.state],
         filter.fromMs ?? 0,
         filter.toMs ?? Number.MAX_SAFE_INTEGER,
-      )) as [string, ...Row[]];
+      );
       for (const row of rows) tasks.push(taskOf(row));
       place = next;
       if (place === "0") break;
@@ -179,7 +177,7 @@ class RedisStore implements TaskStore {
   }
 
   async counts(): Promise<readonly LaneCounts[]> {
-    const [counts, lanes] = (await this.#run(SCRIPTS.counts)) as [string[], string[]];
+    const [counts, lanes] = await this.#run(SCRIPTS.counts);
     const names = new Map<string, LaneName>();
     for (const [field, value] of pairs(lanes)) {
       if (field.startsWith("i")) names.set(field.slice(1), parseLane(value));
@@ -215,7 +213,7 @@ class RedisStore implements TaskStore {
   }
 
   async workers(withinMs: number): Promise<readonly WorkerRecord[]> {
-    const told = (await this.#run(SCRIPTS.workers, withinMs)) as string[];
+    const told = await this.#run(SCRIPTS.workers, withinMs);
     return told
       .map((value) => {
         const space = value.indexOf(" ");
@@ -247,7 +245,7 @@ class RedisStore implements TaskStore {
   async extend(leases: readonly LeaseRef[], leaseMs: number): Promise<readonly LostLease[]> {
     if (leases.length === 0) return [];
     const args = leases.flatMap(({ taskId, fence }) => [taskId, fence]);
-    const letters = (await this.#run(SCRIPTS.extend, leaseMs, ...args)) as string;
+    const letters = await this.#run(SCRIPTS.extend, leaseMs, ...args);
     return leases.flatMap((lease, index): LostLease[] => {
       if (letters[index] === "s") return [];
       return [{ ...lease, why: letters[index] === "c" ? "cancelled" : "stale" }];
@@ -257,7 +255,7 @@ class RedisStore implements TaskStore {
   async rescue(limit: number): Promise<readonly Rescued[]> {
     this.#assertOpen();
     if (!this.#errands.rescueIsDue()) return [];
-    const reply = (await this.#run(SCRIPTS.rescue, ...this.#ends(), limit, MAX_CRASHES)) as string[];
+    const reply = await this.#run(SCRIPTS.rescue, ...this.#ends(), limit, MAX_CRASHES);
     if (reply.length > 0) this.#errands.mayHaveEnded();
     const rescued: Rescued[] = [];
     for (let at = 0; at < reply.length; at += 4) {
@@ -276,7 +274,7 @@ class RedisStore implements TaskStore {
     this.#assertOpen();
     const pressed = await this.#memory.isPressed();
     if (!pressed && !this.#errands.sweepIsDue()) return { tasks: 0, names: 0, more: false };
-    const [tasks, names] = (await this.#run(SCRIPTS.sweep, limit, pressed ? 1 : 0)) as [number, number];
+    const [tasks, names] = await this.#run(SCRIPTS.sweep, limit, pressed ? 1 : 0);
     this.#errands.swept(tasks + names);
     return { tasks, names, more: tasks === limit || names === limit };
   }
@@ -327,35 +325,36 @@ class RedisStore implements TaskStore {
     }
   }
 
-  async #change(id: string, ...what: (string | number)[]): Promise<ChangeResult> {
+  async #change(id: string, ...what: Argument[]): Promise<ChangeResult> {
     this.#errands.mayHaveEnded();
     const { dedupWindowMs, retentionSucceededMs } = this.#settings;
     const args = this.#args(dedupWindowMs, retentionSucceededMs, id, ...what);
-    const [kind, detail] = (await this.#whileOpen(() => this.#durably(SCRIPTS.change, args))) as
-      | ["changed", Row]
-      | ["conflict", string]
-      | ["missing", undefined];
-    if (kind === "missing") return { kind: "not_found" };
-    if (kind === "conflict") return { kind: "conflict", state: stateOf(detail) };
-    return { kind: "changed", task: taskOf(detail) };
+    const reply = await this.#whileOpen(() => this.#durably(SCRIPTS.change, args));
+    if (reply[0] === "missing") return { kind: "not_found" };
+    if (reply[0] === "conflict") return { kind: "conflict", state: stateOf(reply[1]) };
+    return { kind: "changed", task: taskOf(reply[1]) };
   }
 
   /** Milliseconds that names stay taken, and that ended tasks are kept, for the scripts that end tasks. */
-  #ends(): [number, number, number] {
+  #ends(): Ends {
     const { dedupWindowMs, retentionSucceededMs, retentionDeadMs } = this.#settings;
     return [dedupWindowMs, retentionSucceededMs, retentionDeadMs];
   }
 
-  #args(...args: (string | number)[]): (string | number)[] {
+  #args(...args: readonly Argument[]): Argument[] {
     return [this.#skewMs(), this.#keys.hints, ...args];
   }
 
-  async #run(script: Script, ...args: (string | number)[]): Promise<unknown> {
-    return (await this.#call(script, this.#args(...args))).reply;
+  #run<Args extends readonly Argument[], Reply>(
+    command: Command<Args, Reply>,
+    ...args: Args
+  ): Promise<Reply> {
+    return this.#whileOpen(() => this.#call(command, this.#args(...args)));
   }
 
-  #call(script: Script, args: (string | number)[]) {
-    return this.#whileOpen(() => this.#connection.call(script, this.#keys.all, args));
+  /** The one place where a script's answer is believed to be what its head says. */
+  async #call<Reply>(command: Command<never, Reply>, args: readonly Argument[]): Promise<Reply> {
+    return (await this.#connection.call(command, this.#keys.all, args)).reply as Reply;
   }
 
   /** Rejects when the store is closed; closing waits for what is under way, and each call has its own bound. */
@@ -371,13 +370,11 @@ class RedisStore implements TaskStore {
   }
 
   /** For what is acknowledged: resolves once it is as durable as promised, or rejects with durability_unavailable. */
-  async #durably(script: Script, args: (string | number)[]): Promise<unknown> {
-    if (this.#wait === null || this.#confirmations === null) {
-      return (await this.#connection.call(script, this.#keys.all, args)).reply;
-    }
-    const { reply, acked } = await this.#confirmations.call(script, args);
+  async #durably<Reply>(command: Command<never, Reply>, args: readonly Argument[]): Promise<Reply> {
+    if (this.#wait === null || this.#confirmations === null) return this.#call(command, args);
+    const { reply, acked } = await this.#confirmations.call(command, args);
     const { replicas, timeoutMs } = this.#wait;
-    if (acked >= replicas) return reply;
+    if (acked >= replicas) return reply as Reply;
     throw new TaskRunnerError(
       "durability_unavailable",
       `${acked} of ${replicas} replicas confirmed within ${timeoutMs} ms; it may be kept all the same: repeat it with the same name or Idempotency-Key`,
@@ -389,13 +386,15 @@ class RedisStore implements TaskStore {
    * For a worker's exchange: waits for the replicas too, so that a failover does not hand out again what is
    * under way, but goes on without them when they are away.
    */
-  async #confirmed(script: Script, args: (string | number)[]): Promise<unknown> {
+  async #confirmed<Reply>(command: Command<never, Reply>, args: readonly Argument[]): Promise<Reply> {
     const confirmations = this.#confirmations;
     const away = this.#clock.now() - this.#unconfirmedAtMs < UNCONFIRMED_PAUSE_MS;
-    if (this.#wait === null || confirmations === null || away) return (await this.#call(script, args)).reply;
-    const { reply, acked } = await this.#whileOpen(() => confirmations.call(script, args));
+    if (this.#wait === null || confirmations === null || away) {
+      return this.#whileOpen(() => this.#call(command, args));
+    }
+    const { reply, acked } = await this.#whileOpen(() => confirmations.call(command, args));
     if (acked < this.#wait.replicas) this.#unconfirmedAtMs = this.#clock.now();
-    return reply;
+    return reply as Reply;
   }
 
   #assertOpen(): void {

@@ -1,6 +1,9 @@
 -- What every command shares: the names of the keys, the time, packed queues, lanes, counters, and the two
 -- halves of a task. Put in front of each command; a command ends with `commit()`.
 --
+-- KEYS: the same twenty for every command, in the order below. ARGV and results stand in the head of each file.
+-- Errors: none of our own; Redis' OOM refuses a command that needs memory as a whole, before it has written anything.
+--
 -- All ids are 26 bytes. A packed queue keeps them 64 to a field, so that an id in a queue costs 26 bytes.
 
 local K = {
