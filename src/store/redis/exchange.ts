@@ -45,6 +45,7 @@ export class Exchanges {
 
   /** Settles without claiming. */
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    if (settlements.length === 0) return [];
     return (await this.#send("", "", settlements, 0, 0)).settled;
   }
 
@@ -52,9 +53,14 @@ export class Exchanges {
     const { worker, limit, leaseMs } = request;
     const lost = this.#unanswered.get(worker);
     if (lost !== undefined) {
-      const claim = (await this.#send(worker, lost, [], 0, leaseMs)).claim;
+      // Settled first: a failure after that repeats settlements, which is harmless, and still knows the token.
+      const settled = await this.settle(settlements);
+      const { claim } = await this.#send(worker, lost, [], 0, leaseMs);
       this.#unanswered.delete(worker);
-      if (claim.tasks.length > 0) return { settled: await this.settle(settlements), claim };
+      return {
+        settled,
+        claim: claim.tasks.length > 0 ? claim : (await this.settleAndClaim([], request)).claim,
+      };
     }
     this.#count += 1;
     const token = `${this.#origin}.${this.#count.toString(36)}`;

@@ -3,7 +3,7 @@
 import { type Clock, sleep } from "../../core/clock.ts";
 import { messageOf } from "../../core/errors.ts";
 import { addressText, type HostPort, type SentinelEndpoint } from "./address.ts";
-import { Link, LinkError } from "./link.ts";
+import { type Duty, Link, LinkError } from "./link.ts";
 import type { ConnectionLogger } from "./logger.ts";
 import { Naps } from "./naps.ts";
 import { type PrimaryLocator, sameAddress } from "./primary.ts";
@@ -24,6 +24,11 @@ const LOCATE_MS = 5_000;
 const STALE_MS = 10_000;
 /** Those who have not answered for this long when they are to vouch for the primary are left out. */
 const VOUCH_MS = 500;
+/**
+ * Published by the Sentinel that will replace the primary, two turns of its timer before it does. By then whoever
+ * goes on using the old one loses what it writes, even if a replica that does not know yet confirms it.
+ */
+const ELECTED = "+elected-leader";
 /** So many Sentinels that hold a primary for down can be about to replace it. */
 const DOUBTERS = 2;
 /** Sentinels learnt of from others: at most so many, and forgotten after so many failures in a row. */
@@ -36,8 +41,10 @@ interface Peer {
   /** Named in the settings, as opposed to learnt of from another Sentinel. */
   readonly given: boolean;
   link: Link | null;
+  /** On which it tells by itself that it replaces the primary. Without it, that is only seen at the next question. */
+  events: Link | null;
   failures: number;
-  /** Whether it was replacing the primary when last asked. */
+  /** Whether it was replacing the primary when last heard of. */
   replacing: boolean;
   /** Why the last question failed; null when it was answered, or none was asked yet. */
   trouble: LinkError | null;
@@ -54,7 +61,9 @@ interface Primary {
 interface View {
   readonly address: HostPort;
   readonly epoch: number;
-  /** It is replacing this very primary: it may have made another one already. */
+  /** It wants to replace this very primary. */
+  readonly failingOver: boolean;
+  /** It has been elected to, and may have made another one already. */
   readonly replacing: boolean;
   /** It gets no answer from the primary. */
   readonly down: boolean;
@@ -132,7 +141,7 @@ export class SentinelWatch implements PrimaryLocator {
       const view = await this.#view(link);
       answers++;
       if (view.down) doubters++;
-      if (view.replacing || view.agreedDown || !sameAddress(view.address, address)) refuted = true;
+      if (view.failingOver || view.agreedDown || !sameAddress(view.address, address)) refuted = true;
     });
     await Promise.race([Promise.allSettled(asked), sleep(this.#options.clock, VOUCH_MS)]);
     return !refuted && doubters < DOUBTERS && answers > this.#peers.length / 2;
@@ -156,7 +165,7 @@ export class SentinelWatch implements PrimaryLocator {
 
   close(): void {
     this.#closing.abort();
-    for (const peer of this.#peers) peer.link?.drop("closed");
+    for (const peer of this.#peers) forget(peer, "closed");
     this.#pauses.wakeAll();
     this.#news.wakeAll();
   }
@@ -172,7 +181,15 @@ export class SentinelWatch implements PrimaryLocator {
   #follow(address: HostPort, given: boolean): void {
     if (this.#peers.some((peer) => sameAddress(peer.address, address))) return;
     if (!given && this.#peers.filter((peer) => !peer.given).length >= MAX_STRANGERS) return;
-    const peer: Peer = { address, given, link: null, failures: 0, replacing: false, trouble: null };
+    const peer: Peer = {
+      address,
+      given,
+      link: null,
+      events: null,
+      failures: 0,
+      replacing: false,
+      trouble: null,
+    };
     this.#peers.push(peer);
     // Asks until closed or forgotten, and survives every failure inside.
     void this.#keepAsking(peer);
@@ -187,8 +204,7 @@ export class SentinelWatch implements PrimaryLocator {
         peer.failures = 0;
         peer.trouble = null;
       } catch (thrown) {
-        peer.link?.drop(messageOf(thrown));
-        peer.link = null;
+        forget(peer, messageOf(thrown));
         peer.failures++;
         const known = peer.trouble !== null;
         peer.trouble = thrown instanceof LinkError ? thrown : this.#trouble(peer, thrown);
@@ -201,6 +217,7 @@ export class SentinelWatch implements PrimaryLocator {
       this.#news.wakeAll();
       if (!closed.aborted) await this.#pauses.sleep(this.#pauseMs(peer));
     }
+    forget(peer, "closed");
   }
 
   #trouble(peer: Peer, thrown: unknown): LinkError {
@@ -209,35 +226,49 @@ export class SentinelWatch implements PrimaryLocator {
 
   /** One question to one Sentinel; rejects when it does not answer or knows nothing. */
   async #ask(peer: Peer): Promise<void> {
-    const { clock, endpoint, name } = this.#options;
+    const { clock } = this.#options;
     const fresh = peer.link === null || !peer.link.isOpen;
-    if (peer.link === null || !peer.link.isOpen) {
-      peer.link = await Link.open(
-        {
-          target: {
-            ...peer.address,
-            db: 0,
-            tls: endpoint.tls,
-            ...(endpoint.sentinelPassword === undefined ? {} : { password: endpoint.sentinelPassword }),
-          },
-          duty: "sentinel",
-          name,
-          clock,
-          openTimeoutMs: OPEN_MS,
-          commandTimeoutMs: ANSWER_MS,
-        },
-        this.#closing.signal,
-      );
-    }
-    const { link } = peer;
+    const link = peer.link?.isOpen === true ? peer.link : await this.#dial(peer, "sentinel");
+    peer.link = link;
     const view = await this.#view(link);
-    const { address: host, epoch, replacing } = view;
+    this.#consider({ address: view.address, epoch: view.epoch, heardAtMs: clock.now() });
+    this.#note(peer, view.replacing);
+    if (fresh) await this.#learnOthers(link);
+    // One that does not let us listen is asked all the same.
+    if (peer.events?.isOpen !== true) await this.#listen(peer).catch(() => {});
+  }
+
+  async #listen(peer: Peer): Promise<void> {
+    const events = await this.#dial(peer, "server");
+    peer.events = events;
+    events.onMessage((_channel, message) => {
+      // "master NAME HOST PORT"
+      if (message.split(" ")[1] === this.#options.endpoint.masterName) this.#note(peer, true);
+    });
+    await events.send("subscribe", [ELECTED]);
+  }
+
+  /** Whoever uses a primary that is being replaced is told at once. */
+  #note(peer: Peer, replacing: boolean): void {
     const begins = replacing && !peer.replacing;
     peer.replacing = replacing;
-    this.#consider({ address: host, epoch, heardAtMs: clock.now() });
-    // Whatever the primary still takes may be gone with it, even when a replica confirms it.
-    if (begins && this.#primary !== null && sameAddress(this.#primary.address, host)) this.#tellMoved(null);
-    if (fresh) await this.#learnOthers(link);
+    if (begins) this.#tellMoved(null);
+  }
+
+  #dial({ address }: Peer, duty: Duty): Promise<Link> {
+    const { clock, endpoint, name } = this.#options;
+    const { tls, sentinelPassword: password } = endpoint;
+    return Link.open(
+      {
+        target: { ...address, db: 0, tls, ...(password === undefined ? {} : { password }) },
+        duty,
+        name,
+        clock,
+        openTimeoutMs: OPEN_MS,
+        commandTimeoutMs: ANSWER_MS,
+      },
+      this.#closing.signal,
+    );
   }
 
   /** One answer; rejects when there is none, or it knows no primary. */
@@ -257,10 +288,12 @@ export class SentinelWatch implements PrimaryLocator {
     }
     const flags = (known.get("flags") ?? "").split(",");
     const isOld = known.get("ip") === host && known.get("port") === String(port);
+    const failingOver = isOld && flags.includes("failover_in_progress");
     return {
       address: { host, port: Number(port) },
       epoch,
-      replacing: isOld && flags.includes("failover_in_progress"),
+      failingOver,
+      replacing: failingOver && known.get("failover-state") !== "wait_start",
       down: isOld && flags.includes("s_down"),
       agreedDown: isOld && flags.includes("o_down"),
     };
@@ -313,6 +346,13 @@ export class SentinelWatch implements PrimaryLocator {
     if (!peer.given || !this.#announcing) return;
     this.#options.logger.info({ sentinel: addressText(peer.address) }, "a Sentinel answers again");
   }
+}
+
+function forget(peer: Peer, reason: string): void {
+  peer.link?.drop(reason);
+  peer.events?.drop(reason);
+  peer.link = null;
+  peer.events = null;
 }
 
 /** Final when trying again cannot help: the Sentinels that are there refuse the login. */
