@@ -93,9 +93,11 @@ export class MemoryGauge {
     // As Redis counts for its ceiling: buffers for replicas come on top of it. Our own bound is one of data, so
     // that buffers, and what Redis needs for itself, do not make a small store look full.
     const counted = field("used_memory") - field("mem_not_counted_for_evict");
+    // Redis subtracts what it takes for itself, which may be the larger for a moment: the difference then wraps round.
+    const data = field("used_memory_dataset") > field("used_memory") ? 0 : field("used_memory_dataset");
     this.#fills = [
       { usedBytes: counted, boundBytes: field("maxmemory") },
-      { usedBytes: field("used_memory_dataset"), boundBytes: this.#maxBytes },
+      { usedBytes: data, boundBytes: this.#maxBytes },
     ].filter(({ boundBytes }) => boundBytes > 0);
     this.#addedBytes = 0;
     this.#lookedAtMs = this.#clock.now();

@@ -131,20 +131,34 @@ export class SentinelWatch implements PrimaryLocator {
     return () => this.#movedListeners.delete(listener);
   }
 
-  /** Takes more than half of the Sentinels, none of which may know better. */
+  /**
+   * Takes more than half of the Sentinels, none of which may know better. Those that are still being connected to
+   * are waited for, within {@link VOUCH_MS}.
+   */
   async vouch(address: HostPort): Promise<boolean> {
-    let answers = 0;
-    let doubters = 0;
-    let refuted = false;
-    const asked = this.#peers.map(async ({ link }) => {
-      if (link === null) return;
-      const view = await this.#view(link);
-      answers++;
-      if (view.down) doubters++;
-      if (view.failingOver || view.agreedDown || !sameAddress(view.address, address)) refuted = true;
-    });
-    await Promise.race([Promise.allSettled(asked), sleep(this.#options.clock, VOUCH_MS)]);
-    return !refuted && doubters < DOUBTERS && answers > this.#peers.length / 2;
+    const { clock } = this.#options;
+    const giveUpAtMs = clock.now() + VOUCH_MS;
+    const views = new Map<Peer, View>();
+    const release = this.hurry();
+    try {
+      for (;;) {
+        const asked = this.#peers.map(async (peer) => {
+          if (peer.link?.isOpen === true && !views.has(peer)) views.set(peer, await this.#view(peer.link));
+        });
+        await Promise.race([Promise.allSettled(asked), sleep(clock, giveUpAtMs - clock.now())]);
+        const told = [...views.values()];
+        const refuted = told.some(
+          (view) => view.failingOver || view.agreedDown || !sameAddress(view.address, address),
+        );
+        if (refuted || told.filter(({ down }) => down).length >= DOUBTERS) return false;
+        if (views.size > this.#peers.length / 2) return true;
+        const leftMs = giveUpAtMs - clock.now();
+        if (leftMs <= 0 || this.#closing.signal.aborted) return false;
+        await this.#news.sleep(leftMs);
+      }
+    } finally {
+      release();
+    }
   }
 
   hurry(): () => void {
