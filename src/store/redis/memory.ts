@@ -62,9 +62,9 @@ export class MemoryGauge {
     );
   }
 
-  /** Whether finished tasks should make room. */
+  /** Whether finished tasks should make room. Looked at anew: settlements fill Redis too, and are not added up here. */
   async isPressed(): Promise<boolean> {
-    if (this.#isOld()) await this.#refresh();
+    await this.#refresh();
     return this.#share() > PRESSED;
   }
 
