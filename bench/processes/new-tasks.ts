@@ -13,6 +13,7 @@ export function taskMaker(clients: number): () => NewTask {
     id: newId(Date.now()),
     queue: "default",
     clientId: `client-${made++ % clients}`,
+    clientRevision: null,
     priority: "normal",
     target: {
       url: NOWHERE,

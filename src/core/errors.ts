@@ -1,5 +1,7 @@
 /** One error type with a stable code, so that every layer can tell what went wrong without reading prose. */
 
+import type { RateState } from "./store.ts";
+
 /** A field of a request or a setting that was refused, with the path to it. */
 export interface FieldProblem {
   /** Dotted path to the field, e.g. `task.url` or `tasks[3].delay`. */
@@ -14,9 +16,16 @@ export type ErrorCode =
   | "malformed_json"
   | "unsupported_media_type"
   | "unauthorized"
+  | "forbidden"
+  | "client_disabled"
+  | "rate_limited"
+  | "too_many_attempts"
   | "not_found"
   | "task_not_found"
   | "queue_not_found"
+  | "queue_disabled"
+  | "client_not_found"
+  | "tier_not_found"
   | "method_not_allowed"
   | "conflict"
   | "payload_too_large"
@@ -31,6 +40,8 @@ export type ErrorCode =
 export interface ErrorDetails {
   /** Seconds after which repeating the request may succeed. */
   readonly retryAfterSec?: number;
+  /** Of a request that was one too many: how its client stands. */
+  readonly rate?: RateState;
   /** Every failing field, when the request was at fault. */
   readonly fields?: readonly FieldProblem[];
   /** The error that led to this one; for logs, never shown to a caller. */
@@ -42,6 +53,7 @@ export class TaskRunnerError extends Error {
   readonly code: ErrorCode;
   readonly retryAfterSec: number | undefined;
   readonly fields: readonly FieldProblem[];
+  readonly rate: RateState | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -49,6 +61,7 @@ export class TaskRunnerError extends Error {
     this.code = code;
     this.retryAfterSec = details.retryAfterSec;
     this.fields = details.fields ?? [];
+    this.rate = details.rate;
   }
 }
 

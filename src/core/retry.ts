@@ -1,5 +1,6 @@
 /** When a task is tried again and when it is given up: all of that branching, in pure functions. */
 
+import { MAX_CRASHES } from "./task.ts";
 import type { Outcome } from "./transport.ts";
 
 /** How often and how fast a task is retried. */
@@ -66,6 +67,17 @@ export interface Tried {
   /** Start of the first attempt, in milliseconds since the epoch. */
   readonly firstAttemptAtMs: number;
   readonly retry: RetryPolicy;
+  /** Statuses that its queue takes for final: a failure with one of them is not repeated. */
+  readonly permanentStatuses: readonly number[];
+}
+
+/**
+ * What is decided of a task before it is delivered: dead when `crashes` workers have died with it and that is too
+ * many, for it must be taken for the cause; null when it is to be delivered.
+ */
+export function decideBeforeDelivery(crashes: number): Verdict | null {
+  if (crashes < MAX_CRASHES) return null;
+  return { kind: "dead", reason: `${crashes} workers died while running it` };
 }
 
 /**
@@ -86,12 +98,15 @@ export function decide(tried: Tried, outcome: Outcome, nowMs: number, random: nu
 }
 
 function decideFailure(
-  { attempt, firstAttemptAtMs, retry }: Tried,
+  { attempt, firstAttemptAtMs, retry, permanentStatuses }: Tried,
   outcome: Extract<Outcome, { kind: "failed" }>,
   nowMs: number,
   random: number,
 ): Verdict {
   if (outcome.permanent) return { kind: "dead", reason: outcome.error };
+  if (outcome.status !== null && permanentStatuses.includes(outcome.status)) {
+    return { kind: "dead", reason: `answered ${outcome.status}, which its queue takes for final` };
+  }
   const attemptsUsed = retry.maxAttempts === -1 ? retry.maxDurationMs !== null : attempt >= retry.maxAttempts;
   const durationUsed = retry.maxDurationMs === null || nowMs - firstAttemptAtMs >= retry.maxDurationMs;
   if (attemptsUsed && durationUsed) {

@@ -8,7 +8,9 @@
  * unless the method says otherwise.
  */
 
+import type { Client, Tier } from "./client.ts";
 import type { Priority } from "./priority.ts";
+import type { Queue } from "./queue.ts";
 import type { RetryOverrides, Verdict } from "./retry.ts";
 import type { Attempt, NewTask, Target, Task, TaskState } from "./task.ts";
 
@@ -23,14 +25,30 @@ export type EnqueueResult =
       readonly state: "ready" | "scheduled";
       readonly scheduledAtMs: number;
     }
-  /** Its name, or its client's idempotency key, is taken by the task `id`. */
-  | { readonly kind: "duplicate"; readonly id: string };
+  /** Its name, or its client's idempotency key, is taken by the task `id`. Nothing is charged. */
+  | { readonly kind: "duplicate"; readonly id: string }
+  /** Its client has used up its requests a minute; there is room again after `retryAfterMs`. Nothing is charged. */
+  | { readonly kind: "limited"; readonly tier: string; readonly limit: number; readonly retryAfterMs: number }
+  /** Its client is disabled, its queue is, or its queue does not exist and is not made by use. */
+  | { readonly kind: "refused"; readonly why: "client_disabled" | "queue_disabled" | "queue_not_found" }
+  /** Its client has lists of what it may use, and `NewTask.clientRevision` is not that of their current version. */
+  | { readonly kind: "unchecked" };
+
+/** How a client stands with its requests a minute. */
+export interface RateState {
+  readonly limit: number;
+  readonly remaining: number;
+  /** How long until all of the limit is there again. */
+  readonly resetMs: number;
+}
 
 export interface EnqueueAnswer {
   /** One per task, in the order they were handed in. */
   readonly results: readonly EnqueueResult[];
   /** What was reached for every created one. */
   readonly durability: Durability;
+  /** How each client stands after this call, by its id; those without a limit are not there. */
+  readonly rates: ReadonlyMap<string, RateState>;
 }
 
 /** Names one lease of one task. A later lease of the same task has a larger fence. */
@@ -60,7 +78,10 @@ export interface ClaimedTask {
   readonly target: Target;
   readonly timeoutMs: number | null;
   readonly retry: RetryOverrides;
+  readonly metadata: Readonly<Record<string, string>>;
   readonly traceparent: string | null;
+  /** Its queue's rules as they are now; null for a queue without any. */
+  readonly rules: Queue | null;
   readonly scheduledAtMs: number;
   /** Null before the first charged attempt. */
   readonly firstAttemptAtMs: number | null;
@@ -74,8 +95,8 @@ export interface ClaimedTask {
 export interface Claim {
   readonly tasks: readonly ClaimedTask[];
   /**
-   * How long until a waiting task falls due, as far as the store knows: 0 when there is more to claim now,
-   * null when nothing waits for a time. A hint for how long to sleep, never longer than is right.
+   * How long until a waiting task falls due, or a queue's rate lets one go, as far as the store knows: 0 when there
+   * is more to claim now, null when nothing waits for a time. A hint for how long to sleep, never longer than is right.
    */
   readonly nextInMs: number | null;
 }
@@ -86,6 +107,8 @@ export interface Settlement {
   readonly verdict: Verdict;
   /** The attempt to keep on record; null where none was made (a release). */
   readonly attempt: Attempt | null;
+  /** Tasks to accept in the same step, if the lease is still good: never one without the other. Limits do not apply. */
+  readonly followUps?: readonly NewTask[];
 }
 
 /**
@@ -99,13 +122,13 @@ export interface LostLease extends LeaseRef {
   readonly why: "cancelled" | "stale";
 }
 
-/** A task whose worker let its lease run out. */
+/** A task whose worker let its lease run out. Who claims it next judges whether its crashes are too many. */
 export interface Rescued {
   readonly id: string;
   readonly worker: string;
   readonly crashes: number;
-  /** `dead` when it has brought down {@link MAX_CRASHES} workers, `cancelled` when it was cancelled meanwhile. */
-  readonly state: "ready" | "dead" | "cancelled";
+  /** `cancelled` when it was cancelled meanwhile. */
+  readonly state: "ready" | "cancelled";
 }
 
 /** What a change to one task came to. `conflict` tells the state that forbids it. */
@@ -179,8 +202,91 @@ export interface WorkerRecord {
  */
 export type StoreHint = "work" | "leases";
 
+/** What a store keeps settings of. */
+export interface SettingsOf {
+  readonly client: Client;
+  readonly tier: Tier;
+  readonly queue: Queue;
+}
+export type SettingsKind = keyof SettingsOf;
+
+/** Settings as they are kept. */
+export interface Kept<T> {
+  readonly id: string;
+  readonly value: T;
+  /** Another number after every change, also after a deletion. */
+  readonly revision: number;
+}
+
+export interface SettingsPage<T> {
+  /** In the order of their ids. */
+  readonly items: readonly Kept<T>[];
+  /** Null when nothing follows. */
+  readonly nextCursor: string | null;
+}
+
+/** A change to settings. `value` null removes them. */
+export interface SettingsChange<K extends SettingsKind> {
+  readonly kind: K;
+  readonly id: string;
+  /** The revision it is a change of; null where there must be none yet. */
+  readonly from: number | null;
+  readonly value: SettingsOf[K] | null;
+}
+
+/** What is kept of a change by a person. */
+export interface AuditEntry {
+  readonly atMs: number;
+  /** Who: a key's fingerprint, or `open` where no key is asked for. */
+  readonly actor: string;
+  /** What was done, e.g. `clients.set`. */
+  readonly action: string;
+  /** The id of what it was done to. */
+  readonly subject: string;
+  /** As the API shows it; null where there was nothing. Never holds a secret. */
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+/** The latest entries that are kept. */
+export const MAX_AUDIT_ENTRIES = 10_000;
+
+export interface AuditPage {
+  /** Newest first. */
+  readonly entries: readonly AuditEntry[];
+  readonly nextCursor: string | null;
+}
+
+/** What a client is using now. */
+export interface ClientUse {
+  readonly running: number;
+  /** Requests that count towards its limit now. */
+  readonly requests: number;
+}
+
+/** What a queue is using now. */
+export interface QueueUse {
+  readonly running: number;
+  /** When its rate lets the next task begin; null when it does now, or has no rate. */
+  readonly nextDispatchAtMs: number | null;
+  /** The purge that is under way; null when there is none. */
+  readonly purge: PurgeProgress | null;
+}
+
+export interface PurgeProgress {
+  readonly queue: string;
+  readonly startedAtMs: number;
+  readonly removed: number;
+  /** The part of the store that has been looked through, 0 to 1. */
+  readonly share: number;
+}
+
 /** Fixed at opening, the same for every process on one store. */
 export interface StoreSettings {
+  /** The tier of clients that are not known yet. */
+  readonly defaultTier: string;
+  /** Whether a queue is made by its first task. */
+  readonly autoCreateQueues: boolean;
   /** How long a succeeded or cancelled task stays readable. */
   readonly retentionSucceededMs: number;
   readonly retentionDeadMs: number;
@@ -192,7 +298,11 @@ export interface StoreSettings {
 
 /** Accepting and looking after tasks: what the API uses. */
 export interface ProducerStore {
-  /** Keeps tasks. All or none; on return they are as durable as the answer says. */
+  /**
+   * Keeps tasks, each admitted on its own: a name that is taken, then its client and queue, then the client's requests
+   * a minute. All of the admitted ones or none; on return they are as durable as the answer says.
+   * Clients and queues that are not known are made.
+   */
   enqueue(tasks: readonly NewTask[]): Promise<EnqueueAnswer>;
   get(id: string): Promise<Task | null>;
   list(filter: TaskFilter): Promise<TaskPage>;
@@ -204,6 +314,17 @@ export interface ProducerStore {
   runNow(id: string): Promise<ChangeResult>;
   /** Starts a finished task over, with no attempts charged. Its history stays. */
   replay(id: string): Promise<ChangeResult>;
+  /**
+   * The same for many, each to run no earlier than its time: for each the state it was in, or null where there is no
+   * such task; those in a final state are changed. At most {@link MAX_PAGE}.
+   */
+  replayMany(
+    tasks: readonly { readonly id: string; readonly notBeforeMs: number }[],
+  ): Promise<readonly (TaskState | null)[]>;
+  /** Removes finished tasks before their time; how many. At most {@link MAX_PAGE}. */
+  forget(ids: readonly string[]): Promise<number>;
+  /** The task that holds the ordering key of `id`; null when it has no key or nobody holds it. */
+  keyHolder(id: string): Promise<string | null>;
   counts(): Promise<readonly LaneCounts[]>;
   /** The workers that announced themselves within the last `withinMs`, newest first. */
   workers(withinMs: number): Promise<readonly WorkerRecord[]>;
@@ -213,7 +334,8 @@ export interface ProducerStore {
 export interface ConsumerStore {
   /**
    * Promotes what is due and leases the next tasks: priorities by weight, lanes in turn, each lane in order
-   * of due time. Looks at no more lanes than it takes tasks.
+   * of due time. Takes none past what its client and its queue may have running or begin now: a lane that is held
+   * back so leaves the ring and costs nothing until it may go on. Looks at about as many lanes as it takes tasks.
    */
   claim(request: ClaimRequest): Promise<Claim>;
   /** Ends leases. One result per settlement, in order. Safe to repeat: the second time is stale. */
@@ -233,8 +355,36 @@ export interface ConsumerStore {
   announce(worker: Omit<WorkerRecord, "seenAtMs">): Promise<void>;
 }
 
+/** Settings of clients, tiers and queues, and the record of who changed them: what the admin API uses. */
+export interface SettingsStore {
+  /** Null when there is none. */
+  read<K extends SettingsKind>(kind: K, id: string): Promise<Kept<SettingsOf[K]> | null>;
+  page<K extends SettingsKind>(
+    kind: K,
+    request: { readonly limit: number; readonly cursor?: string },
+  ): Promise<SettingsPage<SettingsOf[K]>>;
+  /**
+   * Makes a change, with its entry in the audit, in one step; false when the settings are no longer as it took
+   * them to be, and nothing was done. It holds for every enqueue and every claim from then on.
+   */
+  change<K extends SettingsKind>(change: SettingsChange<K>, audit: AuditEntry): Promise<boolean>;
+  /** One for each id, in order. */
+  clientUse(ids: readonly string[]): Promise<readonly ClientUse[]>;
+  queueUse(names: readonly string[]): Promise<readonly QueueUse[]>;
+  /**
+   * Marks all tasks that wait in a queue now to be removed, their names with them; {@link purgeStep} does it. Those
+   * running finish. A second purge of a queue takes the place of its first.
+   */
+  purge(queue: string, audit: AuditEntry): Promise<void>;
+  /** Goes on with the oldest purge, past about `limit` tasks; how far it is, or null when there is none to go on with. */
+  purgeStep(limit: number): Promise<PurgeProgress | null>;
+  /** Keeps an entry of something that was done by other means. */
+  record(audit: AuditEntry): Promise<void>;
+  audit(request: { readonly limit: number; readonly cursor?: string }): Promise<AuditPage>;
+}
+
 /** A place that keeps tasks. */
-export interface TaskStore extends ProducerStore, ConsumerStore {
+export interface TaskStore extends ProducerStore, ConsumerStore, SettingsStore {
   /** Short name for logs and answers, e.g. `sqlite`. Never holds a secret. */
   readonly name: string;
   /** Calls `listener` on every hint until the returned function is called. */

@@ -79,6 +79,8 @@ export interface NewTask {
   readonly id: string;
   readonly queue: string;
   readonly clientId: string;
+  /** The revision of the client's settings that it was held against; null when it was held against none. */
+  readonly clientRevision: number | null;
   readonly priority: Priority;
   readonly target: Target;
   /** Limit of one attempt; null takes the worker's. */

@@ -3,6 +3,7 @@
 import { afterAll, expect, test } from "bun:test";
 import { TaskRunnerError } from "../../src/core/errors.ts";
 import { parseRedisUrl } from "../../src/store/redis/connection.ts";
+import { liftLimits } from "../conformance/store/harness.ts";
 import { startSentinelCluster } from "../support/redis.ts";
 import { openFresh } from "../support/redis-store.ts";
 import { newTask, newTasks } from "../support/tasks.ts";
@@ -22,6 +23,7 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 test("twenty at once cost two waits, not twenty, and each is told that replicas are away", async () => {
   const opened = await openFresh(endpoint, { replicas: 1, timeoutMs: TIMEOUT_MS });
   const { store } = opened;
+  await liftLimits(store);
   const replicas = await cluster.replicas();
   try {
     const tasks = newTasks(10, { scheduledAtMs: opened.now() + 60_000 });
@@ -48,6 +50,7 @@ test("twenty at once cost two waits, not twenty, and each is told that replicas 
 test("what was confirmed while many call at once is there", async () => {
   const opened = await openFresh(endpoint, { replicas: 1, timeoutMs: TIMEOUT_MS });
   const { store } = opened;
+  await liftLimits(store);
   try {
     const tasks = newTasks(200);
     const answers = await Promise.all(tasks.map((task) => store.enqueue([task])));

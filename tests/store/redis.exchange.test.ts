@@ -5,7 +5,7 @@ import { systemClock } from "../../src/runtime.ts";
 import { parseRedisUrl } from "../../src/store/redis/connection.ts";
 import { keysUnder } from "../../src/store/redis/keys.ts";
 import { openRedisStore, type ScriptConnection } from "../../src/store/redis/store.ts";
-import { DEFAULT_SETTINGS } from "../conformance/store.ts";
+import { DEFAULT_SETTINGS, liftLimits } from "../conformance/store/harness.ts";
 import { startRedis } from "../support/redis.ts";
 import { connect } from "../support/redis-store.ts";
 import { newTasks, success } from "../support/tasks.ts";
@@ -37,6 +37,7 @@ async function openLossy(keyPrefix: string) {
     settings,
     clock: systemClock,
   });
+  await liftLimits(store);
   const loseNext = () => {
     losing = true;
   };

@@ -7,7 +7,7 @@ import type { NewTask } from "../../src/core/task.ts";
 import { systemClock } from "../../src/runtime.ts";
 import { parseRedisUrl } from "../../src/store/redis/connection.ts";
 import { openRedisStore } from "../../src/store/redis/store.ts";
-import { DEFAULT_SETTINGS, HOUR_MS, LEASE_MS, take } from "../conformance/store/harness.ts";
+import { DEFAULT_SETTINGS, HOUR_MS, LEASE_MS, liftLimits, take } from "../conformance/store/harness.ts";
 import { type StandaloneRedis, startRedis } from "../support/redis.ts";
 import { connect } from "../support/redis-store.ts";
 import { newTarget, newTask, newTasks, release, retry, success } from "../support/tasks.ts";
@@ -37,6 +37,7 @@ async function withRedis(
       settings: { ...DEFAULT_SETTINGS, ...settings },
       clock: systemClock,
     });
+    await liftLimits(store);
     await body(redis, store);
     await store.close();
   } finally {

@@ -1,10 +1,11 @@
 /** The Redis scripts themselves: the keys they touch, and what a second sending of the same command does. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import type { ClaimedTask, StoreSettings } from "../../src/core/store.ts";
+import type { ClaimedTask, StoreSettings, TaskStore } from "../../src/core/store.ts";
 import type { NewTask } from "../../src/core/task.ts";
 import { SCRIPTS } from "../../src/store/redis/scripts.ts";
 import type { ScriptConnection } from "../../src/store/redis/store.ts";
+import { auditEntry, setClient, setQueue, setTier } from "../conformance/store/admin.ts";
 import {
   HOUR_MS,
   idsOf,
@@ -90,6 +91,12 @@ async function exercise({ store, now, advance }: Opened): Promise<void> {
   await store.counts();
   await store.workers(HOUR_MS);
   await store.check();
+  await store.keyHolder(ordered[1]?.id ?? "");
+  await store.page("client", { limit: 10 });
+  await store.clientUse(["client-a", "client-b"]);
+  await store.queueUse(["default", "slow"]);
+  await exerciseSettings(store);
+  await store.audit({ limit: 10 });
   advance(2 * 86_400_000);
   await store.announce({
     id: "worker-3",
@@ -98,6 +105,33 @@ async function exercise({ store, now, advance }: Opened): Promise<void> {
     allowPrivateUrls: false,
     startedAtMs: 1,
   });
+}
+
+/** Lanes held back and let go by every kind of settings, a purge, and the dead begun anew and forgotten. */
+async function exerciseSettings(store: TaskStore): Promise<void> {
+  await setQueue(store, "slow", { maxDispatchesPerSec: 1, afterDeath: "hold" });
+  await setTier(store, "small", { requestsPerMinute: 50, maxConcurrent: 1 });
+  for (const id of ["client-b", "client-c"]) await setClient(store, id, { tier: "small" });
+  for (const clientId of ["client-b", "client-c"]) {
+    await put(
+      store,
+      ...newTasks(3, { queue: "slow", clientId, orderingKey: clientId }),
+      ...newTasks(3, { clientId }),
+    );
+  }
+  const [one, ...others] = await take(store, 10);
+  if (one === undefined) throw new Error("there was nothing to claim");
+  await setQueue(store, "slow", { maxDispatchesPerSec: null });
+  await setTier(store, "small", { maxConcurrent: 5 });
+  await settle(store, death(one), ...others.map((task) => death(task)));
+  await store.replayMany([one, ...others].map(({ id }) => ({ id, notBeforeMs: 0 })));
+  await settle(store, ...(await take(store, 3)).map((task) => ({ ...death(task), followUps: [newTask()] })));
+  await store.forget([one, ...others].map(({ id }) => id));
+  await setClient(store, "client-b", { enabled: false });
+  await take(store, 100);
+  await store.purge("slow", auditEntry());
+  while ((await store.purgeStep(10)) !== null);
+  await store.record(auditEntry());
 }
 
 describe("keys", () => {

@@ -5,7 +5,7 @@ import { systemClock } from "../../src/runtime.ts";
 import { parseRedisUrl } from "../../src/store/redis/connection.ts";
 import { keysUnder } from "../../src/store/redis/keys.ts";
 import { openRedisStore, type ScriptConnection } from "../../src/store/redis/store.ts";
-import { DEFAULT_SETTINGS, MINUTE_MS } from "../conformance/store/harness.ts";
+import { DEFAULT_SETTINGS, liftLimits, MINUTE_MS } from "../conformance/store/harness.ts";
 import type { StandaloneRedis } from "../support/redis.ts";
 import { connect } from "../support/redis-store.ts";
 
@@ -39,6 +39,7 @@ export async function openStill(
     clock: systemClock,
     skewMs: () => nowMs - Date.now(),
   });
+  await liftLimits(store);
   return {
     store,
     prefix,

@@ -97,7 +97,7 @@ export async function wander(one: Opened, seed: number, steps: number): Promise<
       for (const { id, state } of await store.rescue(50)) {
         rescued.push(id);
         held.delete(id);
-        if (state === "dead") model.end(id);
+        if (state === "cancelled") model.end(id);
         else model.release(id);
       }
     }

@@ -23,6 +23,7 @@ export function newTask(overrides: Partial<NewTask> = {}): NewTask {
     id: newTaskId(),
     queue: "default",
     clientId: "client-a",
+    clientRevision: null,
     priority: "normal",
     target: newTarget(),
     timeoutMs: null,

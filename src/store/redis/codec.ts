@@ -2,6 +2,7 @@
 
 import { Buffer } from "node:buffer";
 import { priorityOf, rankOf } from "../../core/priority.ts";
+import type { Queue } from "../../core/queue.ts";
 import type { RetryOverrides } from "../../core/retry.ts";
 import type { ClaimedTask } from "../../core/store.ts";
 import type { Attempt, NewTask, Target, Task, TaskState } from "../../core/task.ts";
@@ -81,15 +82,16 @@ function headOf(task: NewTask): string {
   const lane = `${rankOf(task.priority)}/${task.queue}/${task.clientId}`;
   const { name, idempotencyKey, orderingKey } = task;
   const scheduled = task.scheduledAtMs === null ? "" : Math.max(0, task.scheduledAtMs).toString(36);
+  const revision = task.clientRevision ?? "";
   if (task.retentionMs === null && name === null && idempotencyKey === null && orderingKey === null) {
-    return `${lane},${scheduled},,,`;
+    return `${lane},${scheduled},,,,${revision}`;
   }
   const retention = task.retentionMs === null ? "" : String(task.retentionMs);
   const ordering = orderingKey === null ? "" : `${task.queue}/${encodeURIComponent(orderingKey)}`;
   const scopes: string[] = [];
   if (name !== null) scopes.push(`n/${task.queue}/${encodeURIComponent(name)}`);
   if (idempotencyKey !== null) scopes.push(`k/${task.clientId}/${encodeURIComponent(idempotencyKey)}`);
-  return `${lane},${scheduled},${retention},${ordering},${scopes.join(" ")}`;
+  return `${lane},${scheduled},${retention},${ordering},${scopes.join(" ")},${revision}`;
 }
 
 /** What a task is: the spec on one line, then the body. */
@@ -199,11 +201,16 @@ export function taskOf(row: Row): Task {
 /** Fields of a claimed task, as exchange.lua returns them. */
 export const CLAIMED_FIELDS = 8;
 
+/** A lane of claimed tasks, with the rules of its queue. */
+export interface ToldLane extends LaneName {
+  readonly rules: Queue | null;
+}
+
 /** A claimed task out of the flat list of an exchange, whose fields begin at `start`. */
 export function claimedTaskOf(
   fields: readonly (string | number)[],
   start: number,
-  lanes: ReadonlyMap<string, LaneName>,
+  lanes: ReadonlyMap<string, ToldLane>,
   leaseUntilMs: number,
 ): ClaimedTask {
   const text = (index: number): string => String(fields[start + index]);
@@ -219,7 +226,9 @@ export function claimedTaskOf(
     target: fixed.target,
     timeoutMs: fixed.timeoutMs,
     retry: fixed.retry,
+    metadata: fixed.metadata,
     traceparent: fixed.traceparent,
+    rules: lane.rules,
     scheduledAtMs: number(2),
     firstAttemptAtMs: number(6) === 0 ? null : number(6),
     attempt: number(3) + 1,

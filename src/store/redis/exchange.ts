@@ -1,7 +1,15 @@
 /** A worker's turn: settlements in, claimed tasks out, and none of either lost when an answer is. */
 
+import type { Queue } from "../../core/queue.ts";
 import type { Claim, ClaimedTask, ClaimRequest, Settlement, SettleResult } from "../../core/store.ts";
-import { CLAIMED_FIELDS, claimedTaskOf, encodeAttempt, type LaneName, parseLane } from "./codec.ts";
+import {
+  CLAIMED_FIELDS,
+  claimedTaskOf,
+  encodeAttempt,
+  encodeTask,
+  parseLane,
+  type ToldLane,
+} from "./codec.ts";
 import type { Argument, Ends, ExchangeReply } from "./scripts.ts";
 
 /** Runs exchange.lua with the arguments after the common ones, and resolves with its reply. */
@@ -64,10 +72,12 @@ export class Exchanges {
     }
     this.#count += 1;
     const token = `${this.#origin}.${this.#count.toString(36)}`;
-    this.#unanswered.set(worker, token);
-    const exchanged = await this.#send(worker, token, settlements, limit, leaseMs);
-    this.#unanswered.delete(worker);
-    return exchanged;
+    try {
+      return await this.#send(worker, token, settlements, limit, leaseMs);
+    } catch (thrown) {
+      this.#unanswered.set(worker, token);
+      throw thrown;
+    }
   }
 
   async #send(
@@ -89,6 +99,9 @@ export class Exchanges {
         attempt === null ? "" : encodeAttempt(attempt),
       );
     }
+    for (const [index, { followUps = [] }] of settlements.entries()) {
+      for (const task of followUps) args.push(`${index + 1} ${encodeTask(task)}`);
+    }
     const [letters, next, turns, fields, laneList, now, leaseEnd] = await this.#run(args);
     this.#turns = Number(turns) % TURNS_CYCLE;
     this.#onLeaseEnd(leaseEnd === "-1" ? Number.POSITIVE_INFINITY : Number(leaseEnd) - Number(now));
@@ -105,9 +118,26 @@ export class Exchanges {
   }
 }
 
-/** Lanes by their numbers, out of a flat list of numbers and names. */
-function lanesOf(list: readonly string[]): Map<string, LaneName> {
-  const lanes = new Map<string, LaneName>();
-  for (let at = 0; at + 1 < list.length; at += 2) lanes.set(list[at] ?? "", parseLane(list[at + 1] ?? ""));
+/** Lanes by their numbers, out of a flat list of numbers, names and rules. */
+function lanesOf(list: readonly string[]): Map<string, ToldLane> {
+  const lanes = new Map<string, ToldLane>();
+  for (let at = 0; at + 2 < list.length; at += 3) {
+    lanes.set(list[at] ?? "", { ...parseLane(list[at + 1] ?? ""), rules: rulesOf(list[at + 2] ?? "") });
+  }
   return lanes;
+}
+
+const NO_RULES = "";
+/** Rules last read, by their text: most exchanges bring the same again. */
+const parsedRules = new Map<string, Queue>();
+const MAX_PARSED_RULES = 1_000;
+
+function rulesOf(text: string): Queue | null {
+  if (text === NO_RULES) return null;
+  const known = parsedRules.get(text);
+  if (known !== undefined) return known;
+  const rules = JSON.parse(text) as Queue;
+  if (parsedRules.size >= MAX_PARSED_RULES) parsedRules.clear();
+  parsedRules.set(text, rules);
+  return rules;
 }

@@ -22,6 +22,13 @@ const NAMES = [
   "meta",
   "claims",
   "workers",
+  "settings",
+  "limits",
+  "index",
+  "flows",
+  "wakes",
+  "purges",
+  "audit",
 ] as const;
 export type KeyName = (typeof NAMES)[number];
 

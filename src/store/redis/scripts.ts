@@ -1,19 +1,34 @@
 /** The commands in Lua, one a file, each with what all of them share put in front. */
 
+import accept from "./lua/accept.lua" with { type: "text" };
 import announce from "./lua/announce.lua" with { type: "text" };
+import audit from "./lua/audit.lua" with { type: "text" };
 import begin from "./lua/begin.lua" with { type: "text" };
 import change from "./lua/change.lua" with { type: "text" };
 import check from "./lua/check.lua" with { type: "text" };
 import counts from "./lua/counts.lua" with { type: "text" };
 import enqueue from "./lua/enqueue.lua" with { type: "text" };
+import entries from "./lua/entries.lua" with { type: "text" };
 import exchange from "./lua/exchange.lua" with { type: "text" };
 import extend from "./lua/extend.lua" with { type: "text" };
+import forget from "./lua/forget.lua" with { type: "text" };
+import holder from "./lua/holder.lua" with { type: "text" };
+import limits from "./lua/limits.lua" with { type: "text" };
+import listed from "./lua/listed.lua" with { type: "text" };
 import page from "./lua/page.lua" with { type: "text" };
+import purge from "./lua/purge.lua" with { type: "text" };
+import purgeStep from "./lua/purge_step.lua" with { type: "text" };
+import purges from "./lua/purges.lua" with { type: "text" };
 import read from "./lua/read.lua" with { type: "text" };
+import record from "./lua/record.lua" with { type: "text" };
+import replay from "./lua/replay.lua" with { type: "text" };
+import replayMany from "./lua/replay_many.lua" with { type: "text" };
 import rescue from "./lua/rescue.lua" with { type: "text" };
 import rows from "./lua/rows.lua" with { type: "text" };
+import settings from "./lua/settings.lua" with { type: "text" };
 import shared from "./lua/shared.lua" with { type: "text" };
 import sweep from "./lua/sweep.lua" with { type: "text" };
+import use from "./lua/use.lua" with { type: "text" };
 import workers from "./lua/workers.lua" with { type: "text" };
 import { defineScript, type Script } from "./script.ts";
 
@@ -49,6 +64,12 @@ export type ExchangeReply = [
   leaseEnd: string,
 ];
 
+/** An entry for the audit, with a token of the call that brings it. */
+export type Entry = readonly [token: string, json: string, mostEntries: number];
+
+/** All as text. */
+export type PurgeReply = [queue: string, started: string, removed: string, share: string];
+
 export type ChangeReply =
   | ["changed", row: readonly string[]]
   | ["conflict", state: string]
@@ -56,12 +77,27 @@ export type ChangeReply =
 
 /** Every command of the store. */
 export const SCRIPTS = {
-  begin: command<[version: number], string>("begin", FREES_MEMORY, begin),
+  begin: command<[version: number, defaultTier: string, ...settings: string[]], string[]>(
+    "begin",
+    FREES_MEMORY,
+    begin,
+  ),
   check: command<[], number>("check", NEEDS_MEMORY, check),
-  enqueue: command<string[], string[]>("enqueue", NEEDS_MEMORY, enqueue),
-  exchange: command<Argument[], ExchangeReply>("exchange", FREES_MEMORY, exchange),
-  extend: command<[leaseMs: number, ...idsAndFences: Argument[]], string>("extend", FREES_MEMORY, extend),
-  rescue: command<[...Ends, limit: number, maxCrashes: number], string[]>("rescue", FREES_MEMORY, rescue),
+  enqueue: command<[autoCreate: 0 | 1, ...tasks: string[]], string[]>(
+    "enqueue",
+    NEEDS_MEMORY,
+    limits,
+    accept,
+    enqueue,
+  ),
+  exchange: command<Argument[], ExchangeReply>("exchange", FREES_MEMORY, limits, accept, exchange),
+  extend: command<[leaseMs: number, ...idsAndFences: Argument[]], string>(
+    "extend",
+    FREES_MEMORY,
+    limits,
+    extend,
+  ),
+  rescue: command<[cancelledMs: number, limit: number], string[]>("rescue", FREES_MEMORY, limits, rescue),
   sweep: command<[limit: number, pressed: 0 | 1], [tasks: number, names: number]>(
     "sweep",
     FREES_MEMORY,
@@ -70,9 +106,14 @@ export const SCRIPTS = {
   change: command<[namesMs: number, cancelledMs: number, id: string, ...what: Argument[]], ChangeReply>(
     "change",
     FREES_MEMORY,
+    limits,
     rows,
+    replay,
     change,
   ),
+  replayMany: command<Argument[], string[]>("replayMany", FREES_MEMORY, replay, replayMany),
+  forget: command<string[], number>("forget", FREES_MEMORY, forget),
+  holder: command<[id: string], string | null>("holder", FREES_MEMORY, holder),
   read: command<[id: string], readonly string[] | null>("read", FREES_MEMORY, rows, read),
   page: command<
     [
@@ -89,4 +130,14 @@ export const SCRIPTS = {
   counts: command<[], [counts: string[], lanes: string[]]>("counts", FREES_MEMORY, counts),
   announce: command<[worker: string, info: string], number>("announce", FREES_MEMORY, announce),
   workers: command<[withinMs: number], string[]>("workers", FREES_MEMORY, workers),
+  settings: command<
+    [field: string, from: string, json: string, packed: string, restricted: 0 | 1, ...Entry],
+    number
+  >("settings", FREES_MEMORY, entries, settings),
+  listed: command<[letter: string, after: string, limit: number], string[]>("listed", FREES_MEMORY, listed),
+  use: command<string[], string[]>("use", FREES_MEMORY, limits, purges, use),
+  purge: command<[queue: string, ...Entry], number>("purge", FREES_MEMORY, entries, purges, purge),
+  purgeStep: command<[limit: number], PurgeReply | null>("purgeStep", FREES_MEMORY, purges, purgeStep),
+  record: command<Entry, number>("record", FREES_MEMORY, entries, record),
+  audit: command<[before: string, limit: number], string[]>("audit", FREES_MEMORY, audit),
 } as const;

@@ -4,19 +4,28 @@ import type { Clock } from "../../core/clock.ts";
 import { TaskRunnerError } from "../../core/errors.ts";
 import { priorityOf, rankOf } from "../../core/priority.ts";
 import {
+  type AuditEntry,
+  type AuditPage,
   type ChangeResult,
   type Claim,
   type ClaimRequest,
+  type ClientUse,
   type Durability,
   type EnqueueAnswer,
-  type EnqueueResult,
+  type Kept,
   type LaneCounts,
   type LeaseRef,
   type LostLease,
   MAX_CLAIM,
   MAX_PAGE,
+  type PurgeProgress,
+  type QueueUse,
   type Reschedule,
   type Rescued,
+  type SettingsChange,
+  type SettingsKind,
+  type SettingsOf,
+  type SettingsPage,
   type Settlement,
   type SettleResult,
   type StoreHint,
@@ -27,14 +36,17 @@ import {
   type TaskStore,
   type WorkerRecord,
 } from "../../core/store.ts";
-import { MAX_CRASHES, type NewTask, TASK_STATES, type Task, type TaskState } from "../../core/task.ts";
+import { type NewTask, TASK_STATES, type Task, type TaskState } from "../../core/task.ts";
 import { encodeTask, type LaneName, parseLane, STATE_LETTERS, stateOf, taskOf } from "./codec.ts";
 import { Confirmations, type ConfirmingConnection, type WaitFor } from "./confirmations.ts";
+import { answerOf } from "./enqueue-reply.ts";
 import { Errands } from "./errands.ts";
 import { Exchanges } from "./exchange.ts";
 import { type Keys, keysUnder } from "./keys.ts";
 import { MemoryGauge } from "./memory.ts";
+import { assertWithin, cursorError } from "./requests.ts";
 import { type Argument, type Command, type Ends, SCRIPTS } from "./scripts.ts";
+import { firstSettings, Settings } from "./settings.ts";
 
 /** The layout of the data that this build reads and writes. */
 export const SCHEMA_VERSION = 1;
@@ -81,6 +93,7 @@ class RedisStore implements TaskStore {
   readonly #wait: WaitFor | null;
   readonly #confirmations: Confirmations | null;
   readonly #settings: StoreSettings;
+  readonly #kept: Settings;
   readonly #clock: Clock;
   readonly #skewMs: () => number;
   readonly #memory: MemoryGauge;
@@ -102,6 +115,14 @@ class RedisStore implements TaskStore {
     this.#confirmations =
       this.#wait === null ? null : new Confirmations(connection, this.#keys.all, this.#wait);
     this.#settings = settings;
+    this.#kept = new Settings({
+      run: (command, ...args) => this.#run(command, ...args),
+      durably: (command, ...args) => this.#whileOpen(() => this.#durably(command, this.#args(...args))),
+      field: (name) =>
+        this.#whileOpen(
+          () => connection.command("HGET", this.#keys.of("settings"), name) as Promise<string | null>,
+        ),
+    });
     this.#clock = clock;
     this.#skewMs = options.skewMs ?? (() => 0);
     this.#memory = new MemoryGauge(connection, clock, settings.maxBytes);
@@ -113,11 +134,24 @@ class RedisStore implements TaskStore {
   }
 
   async begin(): Promise<void> {
-    const version = Number(await this.#run(SCRIPTS.begin, SCHEMA_VERSION));
-    if (version === SCHEMA_VERSION) return;
+    const { defaultTier } = this.#settings;
+    const [found, ...tiers] = await this.#run(
+      SCRIPTS.begin,
+      SCHEMA_VERSION,
+      defaultTier,
+      ...firstSettings(this.#clock.now() + this.#skewMs()),
+    );
+    const version = Number(found);
+    if (version !== SCHEMA_VERSION) {
+      throw new TaskRunnerError(
+        "store_unavailable",
+        `the store at this prefix has schema version ${version}, this build knows ${SCHEMA_VERSION}; run a matching task-runner`,
+      );
+    }
+    if (tiers.includes(defaultTier)) return;
     throw new TaskRunnerError(
-      "store_unavailable",
-      `the store at this prefix has schema version ${version}, this build knows ${SCHEMA_VERSION}; run a matching task-runner`,
+      "validation_failed",
+      `DEFAULT_CLIENT_TIER is ${defaultTier}: there is no such tier; there are ${tiers.join(", ")}`,
     );
   }
 
@@ -126,7 +160,7 @@ class RedisStore implements TaskStore {
   }
 
   async #enqueue(tasks: readonly NewTask[]): Promise<EnqueueAnswer> {
-    const args = this.#args();
+    const args = this.#args(this.#settings.autoCreateQueues ? 1 : 0);
     let bytes = 0;
     for (const task of tasks) {
       const encoded = encodeTask(task);
@@ -135,18 +169,7 @@ class RedisStore implements TaskStore {
     }
     await this.#memory.assertRoom(tasks.length, bytes);
     const reply = await this.#durably(SCRIPTS.enqueue, args);
-    const nowMs = Number(reply[0]);
-    const results = tasks.map((task, index): EnqueueResult => {
-      const answer = reply[index + 1] ?? "";
-      if (answer.length > 1) return { kind: "duplicate", id: answer };
-      return {
-        kind: "created",
-        id: task.id,
-        state: answer === "s" ? "scheduled" : "ready",
-        scheduledAtMs: task.scheduledAtMs ?? nowMs,
-      };
-    });
-    return { results, durability: this.#durability };
+    return { ...answerOf(tasks, reply), durability: this.#durability };
   }
 
   async get(id: string): Promise<Task | null> {
@@ -212,6 +235,27 @@ class RedisStore implements TaskStore {
     return this.#change(id, "replay");
   }
 
+  async replayMany(
+    tasks: readonly { readonly id: string; readonly notBeforeMs: number }[],
+  ): Promise<readonly (TaskState | null)[]> {
+    if (tasks.length === 0) return [];
+    assertWithin("the number of tasks", tasks.length, MAX_PAGE);
+    this.#errands.mayHaveEnded();
+    const args = this.#args(...tasks.flatMap(({ id, notBeforeMs }) => [id, notBeforeMs]));
+    const letters = await this.#whileOpen(() => this.#durably(SCRIPTS.replayMany, args));
+    return letters.map((letter) => (letter === "" ? null : stateOf(letter)));
+  }
+
+  async forget(ids: readonly string[]): Promise<number> {
+    if (ids.length === 0) return 0;
+    assertWithin("the number of tasks", ids.length, MAX_PAGE);
+    return Number(await this.#whileOpen(() => this.#durably(SCRIPTS.forget, this.#args(...ids))));
+  }
+
+  keyHolder(id: string): Promise<string | null> {
+    return this.#run(SCRIPTS.holder, id);
+  }
+
   async workers(withinMs: number): Promise<readonly WorkerRecord[]> {
     const told = await this.#run(SCRIPTS.workers, withinMs);
     return told
@@ -255,7 +299,7 @@ class RedisStore implements TaskStore {
   async rescue(limit: number): Promise<readonly Rescued[]> {
     this.#assertOpen();
     if (!this.#errands.rescueIsDue()) return [];
-    const reply = await this.#run(SCRIPTS.rescue, ...this.#ends(), limit, MAX_CRASHES);
+    const reply = await this.#run(SCRIPTS.rescue, this.#settings.retentionSucceededMs, limit);
     if (reply.length > 0) this.#errands.mayHaveEnded();
     const rescued: Rescued[] = [];
     for (let at = 0; at < reply.length; at += 4) {
@@ -281,6 +325,45 @@ class RedisStore implements TaskStore {
 
   async announce(worker: Omit<WorkerRecord, "seenAtMs">): Promise<void> {
     await this.#run(SCRIPTS.announce, worker.id, JSON.stringify(worker));
+  }
+
+  read<K extends SettingsKind>(kind: K, id: string): Promise<Kept<SettingsOf[K]> | null> {
+    return this.#kept.read(kind, id);
+  }
+
+  page<K extends SettingsKind>(
+    kind: K,
+    request: { readonly limit: number; readonly cursor?: string },
+  ): Promise<SettingsPage<SettingsOf[K]>> {
+    return this.#kept.page(kind, request);
+  }
+
+  change<K extends SettingsKind>(change: SettingsChange<K>, audit: AuditEntry): Promise<boolean> {
+    return this.#kept.change(change, audit);
+  }
+
+  clientUse(ids: readonly string[]): Promise<readonly ClientUse[]> {
+    return this.#kept.clientUse(ids);
+  }
+
+  queueUse(names: readonly string[]): Promise<readonly QueueUse[]> {
+    return this.#kept.queueUse(names);
+  }
+
+  purge(queue: string, audit: AuditEntry): Promise<void> {
+    return this.#kept.purge(queue, audit);
+  }
+
+  purgeStep(limit: number): Promise<PurgeProgress | null> {
+    return this.#kept.purgeStep(limit);
+  }
+
+  record(audit: AuditEntry): Promise<void> {
+    return this.#kept.record(audit);
+  }
+
+  audit(request: { readonly limit: number; readonly cursor?: string }): Promise<AuditPage> {
+    return this.#kept.audit(request);
   }
 
   onHint(listener: (hint: StoreHint) => void): () => void {
@@ -415,12 +498,5 @@ function parseCursor(cursor: string): string {
   if (/^r-[0-9a-z]{1,10}$/.test(cursor)) {
     return String(Number.parseInt(cursor.slice(CURSOR_PREFIX.length), 36));
   }
-  throw new TaskRunnerError("validation_failed", "the cursor is not one that a listing gave", {
-    fields: [{ path: "cursor", message: "is not a cursor from an earlier page; leave it out to start over" }],
-  });
-}
-
-function assertWithin(name: string, value: number, max: number): void {
-  if (Number.isInteger(value) && value >= 1 && value <= max) return;
-  throw new RangeError(`${name} is ${value}; it must be a whole number from 1 to ${max}`);
+  throw cursorError();
 }

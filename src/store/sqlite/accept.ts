@@ -2,17 +2,25 @@
 
 import { TaskRunnerError } from "../../core/errors.ts";
 import { rankOf } from "../../core/priority.ts";
-import type { EnqueueResult, StoreSettings } from "../../core/store.ts";
+import type { EnqueueResult, RateState, StoreSettings } from "../../core/store.ts";
 import type { NewTask } from "../../core/task.ts";
-import { encodeSpec, namesOf, STATE } from "./codec.ts";
+import { Admission } from "./admission.ts";
+import { encodeSpec, namesOf, STATE, type TaskRow } from "./codec.ts";
 import type { Database } from "./database.ts";
 import type { LaneSet, Lanes } from "./lanes.ts";
 import type { Names } from "./names.ts";
 import type { Orderings } from "./orderings.ts";
+import type { Windows } from "./windows.ts";
 
 function prepareAll(db: Database) {
   return {
-    lastSeq: db.prepare<{ seq: number | null }>("SELECT max(seq) AS seq FROM tasks"),
+    // What a purge under way will look at is never given out again, or it would remove a task that came after it.
+    lastSeq: db.prepare<{ seq: number }>(
+      `SELECT max(coalesce((SELECT max(seq) FROM tasks), 0), coalesce((SELECT max(last) FROM purges), 0)) AS seq`,
+    ),
+    known: db.prepare<Pick<TaskRow, "id" | "state" | "scheduled_ms">>(
+      "SELECT id, state, scheduled_ms FROM tasks WHERE id IN (SELECT value FROM json_each(?))",
+    ),
     nextDue: db.prepare<{ due: number | null }>(
       `SELECT min(due_ms) AS due FROM tasks WHERE state IN (${STATE.scheduled}, ${STATE.retrying})`,
     ),
@@ -24,6 +32,14 @@ function prepareAll(db: Database) {
   };
 }
 
+/** What became of the tasks of one call. */
+export interface Accepted {
+  readonly results: EnqueueResult[];
+  readonly rates: ReadonlyMap<string, RateState>;
+  /** Whether any can run before everything that was waiting for a time already, so that sleepers should be woken. */
+  readonly sooner: boolean;
+}
+
 /** Keeps new tasks. */
 export class Acceptance {
   readonly #statements: ReturnType<typeof prepareAll>;
@@ -31,47 +47,82 @@ export class Acceptance {
   readonly #lanes: Lanes;
   readonly #names: Names;
   readonly #orderings: Orderings;
+  readonly #windows: Windows;
   readonly #settings: StoreSettings;
 
-  constructor(db: Database, lanes: Lanes, names: Names, orderings: Orderings, settings: StoreSettings) {
+  constructor(
+    db: Database,
+    lanes: Lanes,
+    names: Names,
+    orderings: Orderings,
+    windows: Windows,
+    settings: StoreSettings,
+  ) {
     this.#statements = prepareAll(db);
     this.#db = db;
     this.#lanes = lanes;
     this.#names = names;
     this.#orderings = orderings;
+    this.#windows = windows;
     this.#settings = settings;
   }
 
-  /**
-   * Adds tasks in one transaction that is on disk when this returns. `sooner` tells whether any of them can
-   * run before everything that was waiting for a time already, so that sleepers should be woken.
-   */
-  add(tasks: readonly NewTask[], nowMs: number): { results: EnqueueResult[]; sooner: boolean } {
+  /** Adds the tasks that are admitted, in one transaction that is on disk when this returns. */
+  add(tasks: readonly NewTask[], nowMs: number): Accepted {
     return this.#db.transaction("disk", () => {
       this.#assertRoom();
-      const lanes = this.#lanes.begin();
-      let seq = this.#statements.lastSeq.get()?.seq ?? 0;
+      const lanes = this.#lanes.begin(nowMs);
+      const admission = new Admission(lanes.rules, this.#windows, this.#settings.autoCreateQueues, nowMs);
+      let seq = this.#lastSeq();
       let sooner = false;
       let nextDueMs: number | undefined;
+      const known = this.#known(tasks);
       const results = tasks.map((task): EnqueueResult => {
-        const scopes = task.name === null && task.idempotencyKey === null ? [] : namesOf(task);
-        const holder = scopes.length === 0 ? null : this.#names.holder(scopes, nowMs);
-        if (holder !== null) return { kind: "duplicate", id: holder };
+        const told = known.get(task.id);
+        if (told !== undefined) return told;
+        const scopes = scopesOf(task);
+        const refusal = this.#duplicate(scopes, nowMs) ?? admission.refusal(task);
+        if (refusal !== null) return refusal;
         seq += 1;
-        const dueMs = Math.max(task.scheduledAtMs ?? nowMs, nowMs);
+        const dueMs = dueMsOf(task, nowMs);
         if (dueMs > nowMs) nextDueMs ??= this.#statements.nextDue.get()?.due ?? Number.POSITIVE_INFINITY;
         if (dueMs === nowMs || dueMs < (nextDueMs ?? 0)) sooner = true;
         this.#insert(lanes, task, seq, dueMs, nowMs, scopes);
-        return {
-          kind: "created",
-          id: task.id,
-          state: dueMs > nowMs ? "scheduled" : "ready",
-          scheduledAtMs: task.scheduledAtMs ?? nowMs,
-        };
+        const created = createdOf(task.id, dueMs > nowMs, task.scheduledAtMs ?? nowMs);
+        known.set(task.id, created);
+        return created;
       });
-      lanes.flush();
-      return { results, sooner };
+      const rates = admission.finish(tasks);
+      lanes.finish();
+      return { results, rates, sooner };
     });
+  }
+
+  /** Adds tasks that follow from another, within the caller's transaction; those that are there already stay. */
+  follow(lanes: LaneSet, tasks: readonly NewTask[], nowMs: number): void {
+    const known = this.#known(tasks);
+    for (const task of tasks) {
+      const scopes = scopesOf(task);
+      if (known.has(task.id) || this.#duplicate(scopes, nowMs) !== null) continue;
+      this.#insert(lanes, task, this.#lastSeq() + 1, dueMsOf(task, nowMs), nowMs, scopes);
+    }
+  }
+
+  #lastSeq(): number {
+    return this.#statements.lastSeq.get()?.seq ?? 0;
+  }
+
+  /** What those tasks are told again that were handed in before, by their ids. */
+  #known(tasks: readonly NewTask[]): Map<string, EnqueueResult> {
+    const rows = this.#statements.known.all(JSON.stringify(tasks.map(({ id }) => id)));
+    return new Map(
+      rows.map(({ id, state, scheduled_ms }) => [id, createdOf(id, state === STATE.scheduled, scheduled_ms)]),
+    );
+  }
+
+  #duplicate(scopes: readonly string[], nowMs: number): EnqueueResult | null {
+    const holder = scopes.length === 0 ? null : this.#names.holder(scopes, nowMs);
+    return holder === null ? null : { kind: "duplicate", id: holder };
   }
 
   #insert(
@@ -82,6 +133,7 @@ export class Acceptance {
     nowMs: number,
     scopes: readonly string[],
   ): void {
+    lanes.rules.register(task.clientId, task.queue);
     const lane = lanes.named(task.queue, rankOf(task.priority), task.clientId);
     const ordering = task.orderingKey === null ? null : this.#orderings.join(task.queue, task.orderingKey);
     const state = dueMs > nowMs ? "scheduled" : this.#orderings.arrive({ seq, ordering });
@@ -115,3 +167,15 @@ export class Acceptance {
     );
   }
 }
+
+const scopesOf = (task: NewTask): string[] =>
+  task.name === null && task.idempotencyKey === null ? [] : namesOf(task);
+
+const dueMsOf = (task: NewTask, nowMs: number): number => Math.max(task.scheduledAtMs ?? nowMs, nowMs);
+
+const createdOf = (id: string, isScheduled: boolean, scheduledAtMs: number): EnqueueResult => ({
+  kind: "created",
+  id,
+  state: isScheduled ? "scheduled" : "ready",
+  scheduledAtMs,
+});

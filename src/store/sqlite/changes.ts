@@ -2,17 +2,27 @@
 
 import { rankOf } from "../../core/priority.ts";
 import type { ChangeResult, Reschedule } from "../../core/store.ts";
-import { isWaiting } from "../../core/task.ts";
-import { type FullRow, SELECT_FULL, STATE, type StoredState, stateName, taskOf } from "./codec.ts";
+import { isFinal, isWaiting, type TaskState } from "../../core/task.ts";
+import {
+  type FullRow,
+  SELECT_BODILESS,
+  SELECT_FULL,
+  STATE,
+  type StoredState,
+  stateName,
+  taskOf,
+} from "./codec.ts";
 import type { Database } from "./database.ts";
 import type { LaneSet } from "./lanes.ts";
 import type { Names } from "./names.ts";
 import type { Orderings } from "./orderings.ts";
+import type { Purges } from "./purges.ts";
 import type { Settlements } from "./settlements.ts";
 
 function prepareAll(db: Database) {
   return {
     full: db.prepare<FullRow>(`${SELECT_FULL} WHERE t.id = ?`),
+    bodiless: db.prepare<FullRow>(`${SELECT_BODILESS} WHERE t.id = ?`),
     write: db.prepare(
       `UPDATE tasks SET lane = ?, state = ?, due_ms = ?, attempts = ?, crashes = ?, releases = ?,
          first_attempt_ms = ?, finished_ms = ?, expires_ms = ?, ordering = ?, reason = ? WHERE seq = ?`,
@@ -26,18 +36,25 @@ function storedState(row: FullRow): StoredState {
   return row.state === STATE.held ? "held" : stateName(row.state);
 }
 
+/** The state a task is in for whoever asks: a cancelled one whose request is still being broken off is not over yet. */
+function stateNow(row: FullRow): TaskState {
+  return row.lease_ms === null ? stateName(row.state) : "running";
+}
+
 /** Changes single tasks within the caller's transaction. */
 export class Changes {
   readonly #statements: ReturnType<typeof prepareAll>;
   readonly #names: Names;
   readonly #orderings: Orderings;
   readonly #settlements: Settlements;
+  readonly #purges: Purges;
 
-  constructor(db: Database, names: Names, orderings: Orderings, settlements: Settlements) {
+  constructor(db: Database, names: Names, orderings: Orderings, settlements: Settlements, purges: Purges) {
     this.#statements = prepareAll(db);
     this.#names = names;
     this.#orderings = orderings;
     this.#settlements = settlements;
+    this.#purges = purges;
   }
 
   cancel(lanes: LaneSet, id: string, nowMs: number): ChangeResult {
@@ -60,7 +77,7 @@ export class Changes {
       return { kind: "changed", task: taskOf(row) };
     }
     this.#orderings.leave(lanes, row);
-    const retentionMs = this.#settlements.retentionMsOf(row, "cancelled");
+    const retentionMs = this.#settlements.retentionMsOf(lanes, lanes.get(row.lane), row, "cancelled");
     row.expires_ms = nowMs + retentionMs;
     if (retentionMs === 0) this.#settlements.drop(lanes, row, "cancelled");
     else this.#write(row);
@@ -98,10 +115,38 @@ export class Changes {
   replay(lanes: LaneSet, id: string, nowMs: number): ChangeResult {
     const row = this.#statements.full.get(id);
     if (row === undefined) return { kind: "not_found" };
+    const state = stateNow(row);
+    if (!isFinal(state)) return { kind: "conflict", state };
+    this.#startOver(lanes, row, nowMs, nowMs);
+    return { kind: "changed", task: taskOf(row) };
+  }
+
+  /** Starts a task over no earlier than `notBeforeMs`, if it is finished; the state it was in, null for no such task. */
+  replayFrom(lanes: LaneSet, id: string, notBeforeMs: number, nowMs: number): TaskState | null {
+    const row = this.#statements.bodiless.get(id);
+    if (row === undefined) return null;
+    const state = stateNow(row);
+    if (isFinal(state)) this.#startOver(lanes, row, notBeforeMs, nowMs);
+    return state;
+  }
+
+  /** Removes a finished task before its time; whether there was one. */
+  forget(lanes: LaneSet, id: string): boolean {
+    const row = this.#statements.bodiless.get(id);
+    if (row === undefined || !isFinal(stateNow(row))) return false;
+    this.#settlements.forget(lanes, row, storedState(row));
+    return true;
+  }
+
+  /** The task that holds the ordering key of a task; null when it has no key or nobody holds it. */
+  keyHolder(id: string): string | null {
+    const row = this.#statements.bodiless.get(id);
+    const key = row === undefined ? null : taskOf(row).orderingKey;
+    return row === undefined || key === null ? null : this.#orderings.holderOf(row.queue, key);
+  }
+
+  #startOver(lanes: LaneSet, row: FullRow, notBeforeMs: number, nowMs: number): void {
     const from = storedState(row);
-    // A cancelled task whose request is still being broken off is not over yet.
-    if (row.lease_ms !== null) return { kind: "conflict", state: "running" };
-    if (isWaiting(stateName(row.state))) return { kind: "conflict", state: stateName(row.state) };
     row.attempts = 0;
     row.crashes = 0;
     row.releases = 0;
@@ -109,15 +154,17 @@ export class Changes {
     row.finished_ms = null;
     row.expires_ms = null;
     row.reason = null;
-    row.due_ms = nowMs;
+    row.due_ms = Math.max(notBeforeMs, nowMs);
     const orderingKey = taskOf(row).orderingKey;
-    if (orderingKey !== null) row.ordering = this.#orderings.join(row.queue, orderingKey);
-    const to = this.#orderings.arrive(row);
+    // A dead task whose key was kept for it still has it.
+    if (orderingKey !== null && !this.#orderings.isHeldBy(row))
+      row.ordering = this.#orderings.join(row.queue, orderingKey);
+    const to = row.due_ms > nowMs ? "scheduled" : this.#orderings.arrive(row);
     row.state = STATE[to];
     lanes.count(lanes.get(row.lane), from, to);
     this.#names.retake(row, nowMs);
+    this.#purges.spare(row.queue, row.seq);
     this.#write(row);
-    return { kind: "changed", task: taskOf(row) };
   }
 
   /** Gives a waiting task another due time, and the state that goes with it. */

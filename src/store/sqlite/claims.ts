@@ -4,12 +4,19 @@ import { PRIORITIES, PriorityTurns } from "../../core/priority.ts";
 import type { Claim, ClaimedTask, ClaimRequest } from "../../core/store.ts";
 import { type ClaimRow, claimedTaskOf, STATE, type TaskRow } from "./codec.ts";
 import type { Database } from "./database.ts";
+import { deal, type Room, type Seat } from "./deal.ts";
+import type { Flow } from "./flows.ts";
 import type { Lane, LaneSet } from "./lanes.ts";
 import type { Orderings } from "./orderings.ts";
 
 /** Due tasks promoted in one claim, as a multiple of those it takes: enough that waiting for promotion never limits it. */
 const PROMOTE_FACTOR = 2;
 const MIN_PROMOTED = 100;
+
+/** Lanes that turn out to be held back, and are parked, in one claim; those behind them are left to the next. */
+const MAX_HELD_BACK = 1_000;
+/** Lanes looked at together once those before were all held back. */
+const WIDE_LOOK = 256;
 
 const RANKS = PRIORITIES.map((_, rank) => rank);
 
@@ -34,6 +41,16 @@ function prepareAll(db: Database) {
   };
 }
 
+/** One claim under way. */
+interface Taking {
+  readonly lanes: LaneSet;
+  readonly request: ClaimRequest;
+  readonly nowMs: number;
+  readonly tasks: ClaimedTask[];
+  /** Lanes that were looked at and gave nothing. */
+  heldBack: number;
+}
+
 /** Leases waiting tasks to workers. */
 export class Claims {
   readonly #statements: ReturnType<typeof prepareAll>;
@@ -49,63 +66,104 @@ export class Claims {
   /** Promotes and leases within the caller's transaction. */
   take(lanes: LaneSet, request: ClaimRequest, nowMs: number): Claim {
     this.#promote(lanes, Math.max(request.limit * PROMOTE_FACTOR, MIN_PROMOTED), nowMs);
-    lanes.flush();
-    const tasks: ClaimedTask[] = [];
+    for (const queue of lanes.flows.due()) lanes.flows.touch(queue, request.limit);
+    lanes.settle();
+    const taking: Taking = { lanes, request, nowMs, tasks: [], heldBack: 0 };
+    const { tasks } = taking;
     let active = RANKS.filter((rank) => lanes.hasWork(rank));
-    // Each round either fills the claim or empties the ring of at least one priority, so it ends.
-    while (tasks.length < request.limit && active.length > 0) {
+    // Each round fills the claim, or empties the ring of a priority, or parks lanes, which it may only so often.
+    while (tasks.length < request.limit && active.length > 0 && taking.heldBack < MAX_HELD_BACK) {
       const dealt = this.#turns.deal(request.limit - tasks.length, active);
-      for (const rank of active) this.#takeRank(lanes, rank, dealt[rank] ?? 0, request, nowMs, tasks);
-      lanes.flush();
-      active = active.filter((rank) => lanes.hasWork(rank));
+      for (const rank of active) this.#takeRank(taking, rank, dealt[rank] ?? 0);
+      const { unparked } = lanes;
+      lanes.settle();
+      active = (lanes.unparked > unparked ? RANKS : active).filter((rank) => lanes.hasWork(rank));
     }
-    return { tasks, nextInMs: active.length > 0 ? 0 : this.#nextInMs(nowMs) };
+    lanes.flows.flush();
+    return { tasks, nextInMs: active.length > 0 ? 0 : this.#nextInMs(lanes, nowMs) };
   }
 
   /** Takes up to `turns` tasks from one priority: every lane of the ring has its turn before any has a second. */
-  #takeRank(
-    lanes: LaneSet,
-    rank: number,
-    turns: number,
-    request: ClaimRequest,
-    nowMs: number,
-    into: ClaimedTask[],
-  ): void {
-    let left = turns;
-    while (left > 0) {
-      const ring = lanes.ring(rank, left);
+  #takeRank(taking: Taking, rank: number, turns: number): void {
+    const { lanes, tasks } = taking;
+    const wanted = tasks.length + turns;
+    let width = turns;
+    while (tasks.length < wanted && taking.heldBack < MAX_HELD_BACK) {
+      const ring = lanes.ring(rank, width);
       if (ring.length === 0) return;
-      const share = Math.floor(left / ring.length);
-      const extra = left % ring.length;
-      for (const [place, lane] of ring.entries()) {
-        left -= this.#takeLane(lanes, lane, share + (place < extra ? 1 : 0), request, nowMs, into);
-      }
-      // The turn after the last one dealt is that of the first lane without an extra one: it goes first next time.
-      for (const lane of [...ring.slice(extra), ...ring.slice(0, extra)]) lanes.rotate(lane);
+      const before = tasks.length;
+      this.#takeRound(taking, ring, wanted - before, ring.length < width);
+      width = tasks.length > before ? wanted - tasks.length : Math.max(width, WIDE_LOOK);
     }
   }
 
-  /** Takes up to `count` tasks from the head of a lane; how many there were. */
-  #takeLane(
-    lanes: LaneSet,
-    lane: Lane,
-    count: number,
-    request: ClaimRequest,
-    nowMs: number,
-    into: ClaimedTask[],
-  ): number {
+  /** Deals `count` tasks to the first lanes of a ring, and takes them. `whole` says that there are no others. */
+  #takeRound(taking: Taking, ring: readonly Lane[], count: number, whole: boolean): void {
+    const { lanes } = taking;
+    const { flows } = lanes;
+    const rooms = new Map<Flow, Room>();
+    const roomOf = (flow: Flow): Room => {
+      let room = rooms.get(flow);
+      if (room === undefined) {
+        room = { left: flows.room(flow) };
+        rooms.set(flow, room);
+      }
+      return room;
+    };
+    const seats = ring.map((lane): Seat<Lane> => {
+      const { weight } = lanes.rules.queue(lane.queue);
+      return {
+        lane,
+        weight,
+        client: roomOf(flows.get("client", lane.client)),
+        queue: roomOf(flows.get("queue", lane.queue)),
+        ready: lane.ready,
+        credit: Math.min(lane.credit, weight),
+        taken: 0,
+        hadTurn: false,
+      };
+    });
+    const { out, staying } = deal(seats, count, whole);
+    for (const seat of seats) if (seat.taken > 0) this.#takeLane(taking, seat.lane, seat.taken);
+    for (const seat of out) this.#place(taking, seat, false);
+    for (const seat of staying) if (seat.taken > 0) this.#place(taking, seat, staying.length > 1 || !whole);
+  }
+
+  /** Puts a lane where it belongs once it was looked at: parked, at the end of its ring, or where it was. */
+  #place(taking: Taking, { lane, credit, taken, hadTurn }: Seat<Lane>, mayRotate: boolean): void {
+    const { lanes } = taking;
+    const client = lanes.flows.get("client", lane.client);
+    const queue = lanes.flows.get("queue", lane.queue);
+    lane.credit = credit;
+    if (hadTurn) lane.since = null;
+    if (taken === 0) taking.heldBack += 1;
+    const blocks = [client, queue].find((flow) => lanes.flows.room(flow) <= 0);
+    if (lane.ready === 0 || blocks === undefined) {
+      if (hadTurn && mayRotate) lanes.rotate(lane);
+      else lanes.keep(lane);
+    } else {
+      lanes.park(lane, blocks);
+    }
+    lanes.flows.touch(client, 0);
+    lanes.flows.touch(queue, 0);
+  }
+
+  /** Takes `count` tasks from the head of a lane. */
+  #takeLane({ lanes, request, nowMs, tasks }: Taking, lane: Lane, count: number): void {
     const rows = this.#statements.head.all(lane.id, count);
     const leaseUntilMs = nowMs + request.leaseMs;
+    const rules = lanes.rules.ofClaimed(lane.queue);
     for (const row of rows) {
       // The time makes the fence grow even where a power cut has undone the record of an earlier lease.
       const fence = Math.max(row.fence + 1, nowMs);
       this.#statements.lease.run(fence, leaseUntilMs, request.worker, row.seq);
-      into.push(claimedTaskOf(row, lane, fence, leaseUntilMs));
+      tasks.push(claimedTaskOf(row, lane, rules, fence, leaseUntilMs));
     }
     lanes.count(lane, "ready", "running", rows.length);
+    lanes.flows.take(lanes.flows.get("client", lane.client), rows.length);
+    lanes.flows.take(lanes.flows.get("queue", lane.queue), rows.length);
     // A counter that promises more than is there would keep an empty lane in the ring for ever.
     if (rows.length < count) lane.ready = 0;
-    return rows.length;
   }
 
   #promote(lanes: LaneSet, limit: number, nowMs: number): void {
@@ -116,9 +174,11 @@ export class Claims {
     }
   }
 
-  /** How long until the next waiting task falls due: 0 when one already has. */
-  #nextInMs(nowMs: number): number | null {
+  /** How long until the next waiting task falls due or a queue's next token comes: 0 when one already has. */
+  #nextInMs(lanes: LaneSet, nowMs: number): number | null {
     const dueMs = this.#statements.nextDue.get()?.due ?? null;
-    return dueMs === null ? null : Math.max(0, dueMs - nowMs);
+    const dueInMs = dueMs === null ? null : Math.max(0, dueMs - nowMs);
+    const tokenInMs = lanes.flows.nextInMs();
+    return dueInMs === null || tokenInMs === null ? (dueInMs ?? tokenInMs) : Math.min(dueInMs, tokenInMs);
   }
 }

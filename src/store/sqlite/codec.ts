@@ -1,6 +1,7 @@
 /** Tasks to rows and back: the one place that knows how a task is laid out in the tables. */
 
 import { priorityOf } from "../../core/priority.ts";
+import type { Queue } from "../../core/queue.ts";
 import type { RetryOverrides } from "../../core/retry.ts";
 import type { ClaimedTask } from "../../core/store.ts";
 import type { Attempt, NewTask, Target, Task, TaskState } from "../../core/task.ts";
@@ -82,6 +83,9 @@ export interface FullRow extends TaskRow, SpecRow {
 export const SELECT_FULL = `
   SELECT t.*, s.spec, s.body, l.queue, l.rank, l.client
   FROM tasks t JOIN specs s ON s.seq = t.seq JOIN lanes l ON l.id = t.lane`;
+
+/** The same without the body, for many tasks at once. */
+export const SELECT_BODILESS = SELECT_FULL.replace("s.body", "NULL AS body");
 
 /** The spec column's JSON; what is absent has its default. */
 interface Spec {
@@ -188,6 +192,7 @@ export interface ClaimRow extends SpecRow {
 export function claimedTaskOf(
   row: ClaimRow,
   lane: { readonly queue: string; readonly rank: number; readonly client: string },
+  rules: Queue | null,
   fence: number,
   leaseUntilMs: number,
 ): ClaimedTask {
@@ -200,7 +205,9 @@ export function claimedTaskOf(
     target: targetOf(spec, row.body),
     timeoutMs: spec.timeoutMs ?? null,
     retry: spec.retry ?? {},
+    metadata: spec.metadata ?? {},
     traceparent: spec.traceparent ?? null,
+    rules,
     scheduledAtMs: row.scheduled_ms,
     firstAttemptAtMs: row.first_attempt_ms,
     attempt: row.attempts + 1,

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { messageOf, TaskRunnerError } from "../../core/errors.ts";
-import { migrate } from "./migrations.ts";
+import { migrate, type Seed } from "./migrations.ts";
 
 /** What can be bound to a statement. */
 export type Param = string | number | null | Uint8Array;
@@ -53,10 +53,10 @@ export class Database {
   #safety: Safety | null = null;
   #open = true;
 
-  constructor(path: string) {
+  constructor(path: string, seed: Seed) {
     this.path = path;
     this.inMemory = path === ":memory:";
-    this.#db = openChecked(path);
+    this.#db = openChecked(path, seed);
     this.#pageBytes = Number(this.pragma("page_size"));
   }
 
@@ -137,7 +137,7 @@ export class Database {
 }
 
 /** Opens and prepares the file, or throws one clear line; nothing stays open when it throws. */
-function openChecked(path: string): DatabaseSync {
+function openChecked(path: string, seed: Seed): DatabaseSync {
   const fresh = path === ":memory:" || !existsSync(path);
   let db: DatabaseSync | undefined;
   try {
@@ -150,7 +150,7 @@ function openChecked(path: string): DatabaseSync {
     db.exec(`PRAGMA journal_size_limit = ${LOG_LIMIT_BYTES}`);
     db.exec("PRAGMA cache_size = -65536");
     db.exec("PRAGMA temp_store = MEMORY");
-    migrate(db);
+    migrate(db, seed);
     // A read-only file opens and reads well, and would refuse the first task: ask for the write lock now.
     db.exec("BEGIN IMMEDIATE; UPDATE meta SET value = value WHERE key = 'probe'; COMMIT");
     return db;

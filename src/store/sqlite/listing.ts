@@ -1,10 +1,10 @@
 /** Reading tasks: one by its id, many by a filter with a cursor that stays true while tasks change. */
 
-import { TaskRunnerError } from "../../core/errors.ts";
 import { priorityOf } from "../../core/priority.ts";
 import type { LaneCounts, TaskFilter, TaskPage } from "../../core/store.ts";
 import type { Task } from "../../core/task.ts";
 import { type FullRow, SELECT_FULL, STATE, taskOf } from "./codec.ts";
+import { badCursor } from "./cursor.ts";
 import type { Database } from "./database.ts";
 
 /** Rows looked at in one go: a few milliseconds, then others get their turn. */
@@ -105,7 +105,5 @@ function parseCursor(cursor: string): number {
     ? Number.parseInt(cursor.slice(CURSOR_PREFIX.length), 36)
     : Number.NaN;
   if (Number.isSafeInteger(seq)) return seq;
-  throw new TaskRunnerError("validation_failed", "the cursor is not one that a listing gave", {
-    fields: [{ path: "cursor", message: "is not a cursor from an earlier page; leave it out to start over" }],
-  });
+  throw badCursor();
 }

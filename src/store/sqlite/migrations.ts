@@ -1,6 +1,20 @@
 /** The tables, and the numbered steps by which an older file becomes a current one. */
 
 import type { DatabaseSync } from "node:sqlite";
+import { BUILT_IN_TIERS, FIRST_TIER, newClient } from "../../core/client.ts";
+import { DEFAULT_QUEUE, newQueue } from "../../core/queue.ts";
+
+/** What a step fills new tables with. */
+export interface Seed {
+  readonly defaultTier: string;
+  readonly nowMs: number;
+}
+
+/** One step: its tables, and what has to be put into them by more than SQL. */
+interface Migration {
+  readonly sql: string;
+  readonly fill?: (db: DatabaseSync, seed: Seed) => void;
+}
 
 /**
  * Step n takes a file from version n to n + 1 and is never edited once released: a change is a new step.
@@ -10,8 +24,9 @@ import type { DatabaseSync } from "node:sqlite";
  * Every hot query walks one partial index that holds only the rows in that state, so its cost does not
  * grow with what waits, runs or is finished elsewhere.
  */
-export const MIGRATIONS: readonly string[] = [
-  `
+const MIGRATIONS: readonly Migration[] = [
+  {
+    sql: `
   CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value ANY NOT NULL
@@ -99,10 +114,107 @@ export const MIGRATIONS: readonly string[] = [
     info    TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  },
+  {
+    sql: `
+  INSERT INTO meta (key, value) VALUES ('revision', 0), ('waits', 0);
+
+  -- Clients, tiers and queues as they are set; value is JSON. No revision is ever used twice (meta: revision).
+  CREATE TABLE settings (
+    kind     TEXT NOT NULL,
+    id       TEXT NOT NULL,
+    value    TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (kind, id)
+  ) STRICT, WITHOUT ROWID;
+
+  -- What a client or a queue uses now; no row stands for nothing. running counts leases, parked the lanes that wait
+  -- for it, tokens what was in a queue's bucket at tokens_ms; at next_ms its parked lanes may go on.
+  CREATE TABLE flows (
+    kind      TEXT NOT NULL,
+    id        TEXT NOT NULL,
+    running   INTEGER NOT NULL,
+    parked    INTEGER NOT NULL,
+    tokens    REAL,
+    tokens_ms INTEGER,
+    next_ms   INTEGER,
+    PRIMARY KEY (kind, id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX flows_next ON flows (next_ms, id) WHERE next_ms IS NOT NULL;
+
+  -- A lane that may not go on has left the ring: parked tells for what it waits (1 its client, 2 its queue). since is
+  -- its place among those that wait (meta: waits), kept until it has had a whole turn; credit what is left of a turn.
+  ALTER TABLE lanes ADD COLUMN parked INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE lanes ADD COLUMN since INTEGER;
+  ALTER TABLE lanes ADD COLUMN credit INTEGER NOT NULL DEFAULT 0;
+  CREATE INDEX lanes_parked_client ON lanes (client, rank, since) WHERE parked = 1;
+  CREATE INDEX lanes_parked_queue  ON lanes (queue, rank, since) WHERE parked = 2;
+
+  -- A client's latest requests, as the JSON of a RateWindow.
+  CREATE TABLE windows (
+    client TEXT PRIMARY KEY,
+    value  TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  -- Purges under way: up to last, of which the tasks up to done have been looked at. Tasks that did not wait when it
+  -- began are spared.
+  CREATE TABLE purges (
+    id         INTEGER PRIMARY KEY,
+    queue      TEXT NOT NULL UNIQUE,
+    first      INTEGER NOT NULL,
+    done       INTEGER NOT NULL,
+    last       INTEGER NOT NULL,
+    started_ms INTEGER NOT NULL,
+    removed    INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE TABLE spared (
+    queue TEXT NOT NULL,
+    seq   INTEGER NOT NULL,
+    PRIMARY KEY (queue, seq)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE audit (
+    seq     INTEGER PRIMARY KEY,
+    at_ms   INTEGER NOT NULL,
+    actor   TEXT NOT NULL,
+    action  TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    before  TEXT NOT NULL,
+    after   TEXT NOT NULL
+  ) STRICT;
+
+  INSERT INTO flows (kind, id, running, parked)
+    SELECT 'client', l.client, count(*), 0 FROM tasks t JOIN lanes l ON l.id = t.lane
+    WHERE t.lease_ms IS NOT NULL GROUP BY l.client;
+  INSERT INTO flows (kind, id, running, parked)
+    SELECT 'queue', l.queue, count(*), 0 FROM tasks t JOIN lanes l ON l.id = t.lane
+    WHERE t.lease_ms IS NOT NULL GROUP BY l.queue;
+  `,
+    fill: fillSettings,
+  },
 ];
 
+/** The first settings: the built-in tiers, the default queue, and every client and queue that has tasks already. */
+function fillSettings(db: DatabaseSync, { defaultTier, nowMs }: Seed): void {
+  const add = db.prepare("INSERT OR IGNORE INTO settings (kind, id, value, revision) VALUES (?, ?, ?, ?)");
+  let revision = 0;
+  const put = (kind: string, id: unknown, value: unknown) => {
+    revision += 1;
+    add.run(kind, String(id), JSON.stringify(value), revision);
+  };
+  for (const [id, tier] of Object.entries(BUILT_IN_TIERS)) put("tier", id, tier);
+  put("queue", DEFAULT_QUEUE, newQueue(nowMs));
+  for (const row of db.prepare("SELECT DISTINCT queue FROM lanes").all())
+    put("queue", row.queue, newQueue(nowMs));
+  // An older file has no tiers of its own: a default tier that is not built in is refused right after this.
+  const tier = Object.hasOwn(BUILT_IN_TIERS, defaultTier) ? defaultTier : FIRST_TIER;
+  for (const row of db.prepare("SELECT DISTINCT client FROM lanes").all())
+    put("client", row.client, newClient(tier, nowMs));
+  db.prepare("UPDATE meta SET value = ? WHERE key = 'revision'").run(revision);
+}
+
 /** The version this build reads and writes. */
-export const SCHEMA_VERSION = MIGRATIONS.length;
+const SCHEMA_VERSION = MIGRATIONS.length;
 
 /** Marks the file as ours, so that another program's database is not taken for one ("TskR"). */
 const APPLICATION_ID = 0x54736b52;
@@ -111,7 +223,7 @@ const APPLICATION_ID = 0x54736b52;
  * Brings the file to {@link SCHEMA_VERSION} in one transaction, or throws and leaves it as it was: when it
  * is newer than this build, or belongs to another program. Two processes may race here; one waits.
  */
-export function migrate(db: DatabaseSync): void {
+export function migrate(db: DatabaseSync, seed: Seed): void {
   db.exec("BEGIN IMMEDIATE");
   try {
     const version = Number(singleValue(db, "PRAGMA user_version"));
@@ -124,7 +236,10 @@ export function migrate(db: DatabaseSync): void {
       );
     }
     if (version < SCHEMA_VERSION) {
-      for (const step of MIGRATIONS.slice(version)) db.exec(step);
+      for (const { sql, fill } of MIGRATIONS.slice(version)) {
+        db.exec(sql);
+        fill?.(db, seed);
+      }
       db.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
       db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
     }

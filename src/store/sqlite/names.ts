@@ -9,6 +9,7 @@ function prepareAll(db: Database) {
       "SELECT id, until_ms FROM names WHERE scope = ?",
     ),
     take: db.prepare("INSERT OR REPLACE INTO names (scope, id, until_ms) VALUES (?, ?, NULL)"),
+    drop: db.prepare("DELETE FROM names WHERE scope = ? AND id = ?"),
     release: db.prepare("UPDATE names SET until_ms = ? WHERE scope = ? AND id = ?"),
     sweep: db.prepare(
       "DELETE FROM names WHERE scope IN (SELECT scope FROM names WHERE until_ms <= ? ORDER BY until_ms LIMIT ?)",
@@ -48,6 +49,12 @@ export class Names {
     if (task.named === 0) return;
     for (const scope of this.#scopesOf(task))
       this.#statements.release.run(nowMs + this.#windowMs, scope, task.id);
+  }
+
+  /** A named task never was: its names are free. */
+  drop(task: Pick<TaskRow, "seq" | "id" | "named">): void {
+    if (task.named === 0) return;
+    for (const scope of this.#scopesOf(task)) this.#statements.drop.run(scope, task.id);
   }
 
   /** A named task starts over: its names are its own again, unless another task has them by now. */

@@ -23,6 +23,9 @@ function prepareAll(db: Database) {
     next: db.prepare<Pick<TaskRow, "seq" | "lane">>(
       `SELECT seq, lane FROM tasks WHERE ordering = ? AND state = ${STATE.held} ORDER BY due_ms, seq LIMIT 1`,
     ),
+    holderOf: db.prepare<{ id: string }>(
+      `SELECT t.id FROM orderings o JOIN tasks t ON t.seq = o.holder WHERE o.queue = ? AND o.key = ?`,
+    ),
     wake: db.prepare(`UPDATE tasks SET state = ${STATE.ready} WHERE seq = ?`),
   };
 }
@@ -52,6 +55,19 @@ export class Orderings {
     if (holder !== null && holder !== task.seq) return "held";
     if (holder === null) this.#statements.hold.run(task.seq, task.ordering);
     return "ready";
+  }
+
+  /**
+   * Whether a task holds its key. Of one that is finished this tells that its key was kept for it; the id stored
+   * with any other finished task may by now be that of another key.
+   */
+  isHeldBy(task: Pick<TaskRow, "seq" | "ordering">): boolean {
+    return task.ordering !== null && this.#statements.get.get(task.ordering)?.holder === task.seq;
+  }
+
+  /** The id of the task that holds a key; null when none does. */
+  holderOf(queue: string, key: string): string | null {
+    return this.#statements.holderOf.get(queue, key)?.id ?? null;
   }
 
   /** A task gives its key up, if it holds it, and the next in order becomes ready. */

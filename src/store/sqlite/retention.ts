@@ -10,12 +10,12 @@ import type { Settlements } from "./settlements.ts";
 /** Share of STORE_MAX_BYTES above which finished tasks go before their time, to leave room for waiting ones. */
 const PRESSURE = 0.9;
 
-type ExpiringRow = Pick<TaskRow, "seq" | "lane" | "state">;
+type ExpiringRow = Pick<TaskRow, "seq" | "lane" | "state" | "ordering">;
 
 function prepareAll(db: Database) {
   return {
     expired: db.prepare<ExpiringRow>(
-      `SELECT seq, lane, state FROM tasks
+      `SELECT seq, lane, state, ordering FROM tasks
        WHERE expires_ms IS NOT NULL AND expires_ms <= ? ORDER BY expires_ms LIMIT ?`,
     ),
   };
@@ -45,7 +45,7 @@ export class Retention {
     for (const row of rows) {
       // Only a finished task has a time to expire; the check keeps a damaged row from losing a waiting one.
       if (row.state < STATE.succeeded || row.state > STATE.cancelled) continue;
-      this.#settlements.drop(lanes, row, stateName(row.state));
+      this.#settlements.forget(lanes, row, stateName(row.state));
     }
     const names = this.#names.sweep(nowMs, limit);
     return { tasks: rows.length, names, more: rows.length === limit || names === limit };

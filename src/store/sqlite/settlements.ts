@@ -8,10 +8,11 @@ import type {
   SettleResult,
   StoreSettings,
 } from "../../core/store.ts";
-import { keepAttempt, MAX_CRASHES } from "../../core/task.ts";
+import { keepAttempt } from "../../core/task.ts";
+import type { Acceptance } from "./accept.ts";
 import { decodeAttempts, encodeAttempts, STATE, type StoredState, type TaskRow } from "./codec.ts";
 import type { Database } from "./database.ts";
-import type { LaneSet } from "./lanes.ts";
+import type { Lane, LaneSet } from "./lanes.ts";
 import type { Names } from "./names.ts";
 import type { Orderings } from "./orderings.ts";
 
@@ -74,17 +75,25 @@ export class Settlements {
   readonly #statements: ReturnType<typeof prepareAll>;
   readonly #names: Names;
   readonly #orderings: Orderings;
+  readonly #acceptance: Acceptance;
   readonly #settings: StoreSettings;
 
-  constructor(db: Database, names: Names, orderings: Orderings, settings: StoreSettings) {
+  constructor(
+    db: Database,
+    names: Names,
+    orderings: Orderings,
+    acceptance: Acceptance,
+    settings: StoreSettings,
+  ) {
     this.#statements = prepareAll(db);
     this.#names = names;
     this.#orderings = orderings;
+    this.#acceptance = acceptance;
     this.#settings = settings;
   }
 
   settle(lanes: LaneSet, settlement: Settlement, nowMs: number): SettleResult {
-    const { lease, verdict } = settlement;
+    const { lease, verdict, followUps } = settlement;
     const row = this.#statements.byId.get(lease.taskId);
     if (row === undefined || row.lease_ms === null || row.fence !== lease.fence) return "stale";
     const record = recordOf(row, settlement);
@@ -119,6 +128,7 @@ export class Settlements {
         break;
       }
     }
+    if (followUps !== undefined) this.#acceptance.follow(lanes, followUps, nowMs);
     return "settled";
   }
 
@@ -141,20 +151,30 @@ export class Settlements {
         this.#endCancelled(lanes, row, record, crashes, nowMs);
         return { ...rescued, state: "cancelled" };
       }
-      if (crashes >= MAX_CRASHES) {
-        this.#end(lanes, row, "dead", `${crashes} workers died while running it`, record, crashes, nowMs);
-        return { ...rescued, state: "dead" };
-      }
       const reason = `its worker ${rescued.worker} let the lease run out`;
       this.#giveBack(lanes, row, "ready", reason, row.due_ms, record, crashes, row.releases);
       return { ...rescued, state: "ready" };
     });
   }
 
-  /** How long a task that ends in `state` stays readable. */
-  retentionMsOf(row: Pick<TaskRow, "retention_ms">, state: StoredState): number {
-    const { retentionDeadMs, retentionSucceededMs } = this.#settings;
-    return row.retention_ms ?? (state === "dead" ? retentionDeadMs : retentionSucceededMs);
+  /** How long a task of the lane that ends in `state` stays readable: as it says, or its queue, or the store. */
+  retentionMsOf(
+    lanes: LaneSet,
+    lane: Lane,
+    row: Pick<TaskRow, "retention_ms">,
+    state: "succeeded" | "dead" | "cancelled",
+  ): number {
+    if (row.retention_ms !== null) return row.retention_ms;
+    const queue = lanes.rules.queue(lane.queue);
+    return state === "dead"
+      ? (queue.retentionDeadMs ?? this.#settings.retentionDeadMs)
+      : (queue.retentionSucceededMs ?? this.#settings.retentionSucceededMs);
+  }
+
+  /** Forgets a finished task, and with it the ordering key that may have been kept for it. */
+  forget(lanes: LaneSet, row: Pick<TaskRow, "seq" | "lane" | "ordering">, state: StoredState): void {
+    if (state === "dead" && this.#orderings.isHeldBy(row)) this.#orderings.leave(lanes, row);
+    this.drop(lanes, row, state);
   }
 
   /** Removes a task's rows; its lane no longer counts it. */
@@ -173,10 +193,14 @@ export class Settlements {
     crashes: number,
     nowMs: number,
   ): void {
-    lanes.count(lanes.get(row.lane), "running", state);
+    const lane = lanes.get(row.lane);
+    lanes.count(lane, "running", state);
+    lanes.giveBackSlot(lane);
     this.#names.release(row, nowMs);
-    this.#orderings.leave(lanes, row);
-    const retentionMs = this.retentionMsOf(row, state);
+    const retentionMs = this.retentionMsOf(lanes, lane, row, state);
+    const keepsKey =
+      state === "dead" && retentionMs > 0 && lanes.rules.queue(lane.queue).afterDeath === "hold";
+    if (!keepsKey) this.#orderings.leave(lanes, row);
     if (retentionMs === 0) {
       this.drop(lanes, row, state);
       return;
@@ -196,8 +220,10 @@ export class Settlements {
 
   /** The lease of a task that was cancelled while it ran is over: only now its key and its rows may go. */
   #endCancelled(lanes: LaneSet, row: LeasedRow, record: LeaseRecord, crashes: number, nowMs: number): void {
+    const lane = lanes.get(row.lane);
+    lanes.giveBackSlot(lane);
     this.#orderings.leave(lanes, row);
-    const retentionMs = this.retentionMsOf(row, "cancelled");
+    const retentionMs = this.retentionMsOf(lanes, lane, row, "cancelled");
     if (retentionMs === 0) {
       this.drop(lanes, row, "cancelled");
       return;
@@ -222,7 +248,9 @@ export class Settlements {
     crashes: number,
     releases: number,
   ): void {
-    lanes.count(lanes.get(row.lane), "running", state);
+    const lane = lanes.get(row.lane);
+    lanes.count(lane, "running", state);
+    lanes.giveBackSlot(lane);
     this.#statements.giveBack.run(
       STATE[state],
       reason,

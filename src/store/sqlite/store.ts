@@ -1,19 +1,30 @@
 /** The embedded store: a TaskStore in one SQLite file, for a laptop or a single machine. */
 
 import type { Clock } from "../../core/clock.ts";
+import { TaskRunnerError } from "../../core/errors.ts";
 import {
+  type AuditEntry,
+  type AuditPage,
   type ChangeResult,
   type Claim,
   type ClaimRequest,
+  type ClientUse,
   type Durability,
   type EnqueueAnswer,
+  type Kept,
   type LaneCounts,
   type LeaseRef,
   type LostLease,
   MAX_CLAIM,
   MAX_PAGE,
+  type PurgeProgress,
+  type QueueUse,
   type Reschedule,
   type Rescued,
+  type SettingsChange,
+  type SettingsKind,
+  type SettingsOf,
+  type SettingsPage,
   type Settlement,
   type SettleResult,
   type StoreHint,
@@ -24,18 +35,24 @@ import {
   type TaskStore,
   type WorkerRecord,
 } from "../../core/store.ts";
-import type { NewTask, Task } from "../../core/task.ts";
+import type { NewTask, Task, TaskState } from "../../core/task.ts";
 import { Acceptance } from "./accept.ts";
+import { Audit } from "./audit.ts";
 import { Changes } from "./changes.ts";
 import { Claims } from "./claims.ts";
 import { Database } from "./database.ts";
+import { Flows } from "./flows.ts";
 import { type LaneSet, Lanes } from "./lanes.ts";
 import { Listing } from "./listing.ts";
 import { Names } from "./names.ts";
 import { Orderings } from "./orderings.ts";
+import { Purges } from "./purges.ts";
 import { Retention } from "./retention.ts";
+import { Rules } from "./rules.ts";
+import { Settings } from "./settings.ts";
 import { Settlements } from "./settlements.ts";
 import { Wake } from "./wake.ts";
+import { Windows } from "./windows.ts";
 import { Workers } from "./workers.ts";
 
 /** How to open the embedded store. */
@@ -73,34 +90,44 @@ class SqliteStore implements TaskStore {
   readonly #changes: Changes;
   readonly #listing: Listing;
   readonly #retention: Retention;
+  readonly #settings: Settings;
+  readonly #windows: Windows;
+  readonly #purges: Purges;
+  readonly #audit: Audit;
   readonly #workers: Workers;
   readonly #wake: Wake;
   readonly #probe;
   #checkedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor({ path, settings, clock }: SqliteOptions) {
-    this.#db = new Database(path);
+    const db = new Database(path, { defaultTier: settings.defaultTier, nowMs: clock.now() });
+    this.#db = db;
     this.#clock = clock;
-    this.#durability = this.#db.inMemory ? "memory" : "disk";
-    const names = new Names(this.#db, settings.dedupWindowMs);
-    const orderings = new Orderings(this.#db);
-    this.#lanes = new Lanes(this.#db);
-    this.#acceptance = new Acceptance(this.#db, this.#lanes, names, orderings, settings);
-    this.#claims = new Claims(this.#db, orderings);
-    this.#settlements = new Settlements(this.#db, names, orderings, settings);
-    this.#changes = new Changes(this.#db, names, orderings, this.#settlements);
-    this.#listing = new Listing(this.#db);
-    this.#retention = new Retention(this.#db, names, this.#settlements, settings);
-    this.#workers = new Workers(this.#db);
-    this.#probe = this.#db.prepare("UPDATE meta SET value = ? WHERE key = 'probe'");
-    const cancels = this.#db.prepare<{ value: number }>("SELECT value FROM meta WHERE key = 'cancels'");
-    this.#wake = new Wake(this.#db, clock, () => cancels.get()?.value ?? 0);
+    this.#durability = db.inMemory ? "memory" : "disk";
+    const names = new Names(db, settings.dedupWindowMs);
+    const orderings = new Orderings(db);
+    this.#windows = new Windows(db);
+    this.#audit = new Audit(db);
+    this.#settings = new Settings(db, this.#windows, this.#audit);
+    this.#assertTier(settings.defaultTier);
+    this.#lanes = new Lanes(db, new Rules(db, settings.defaultTier), new Flows(db));
+    this.#acceptance = new Acceptance(db, this.#lanes, names, orderings, this.#windows, settings);
+    this.#claims = new Claims(db, orderings);
+    this.#settlements = new Settlements(db, names, orderings, this.#acceptance, settings);
+    this.#purges = new Purges(db, names, orderings);
+    this.#changes = new Changes(db, names, orderings, this.#settlements, this.#purges);
+    this.#listing = new Listing(db);
+    this.#retention = new Retention(db, names, this.#settlements, settings);
+    this.#workers = new Workers(db);
+    this.#probe = db.prepare("UPDATE meta SET value = ? WHERE key = 'probe'");
+    const cancels = db.prepare<{ value: number }>("SELECT value FROM meta WHERE key = 'cancels'");
+    this.#wake = new Wake(db, clock, () => cancels.get()?.value ?? 0);
   }
 
   async enqueue(tasks: readonly NewTask[]): Promise<EnqueueAnswer> {
-    const { results, sooner } = this.#acceptance.add(tasks, this.#clock.now());
+    const { results, rates, sooner } = this.#acceptance.add(tasks, this.#clock.now());
     if (sooner) this.#wake.tell("work");
-    return { results, durability: this.#durability };
+    return { results, durability: this.#durability, rates };
   }
 
   async get(id: string): Promise<Task | null> {
@@ -138,6 +165,29 @@ class SqliteStore implements TaskStore {
     return this.#changeAndWake((lanes, nowMs) => this.#changes.replay(lanes, id, nowMs));
   }
 
+  async replayMany(
+    tasks: readonly { readonly id: string; readonly notBeforeMs: number }[],
+  ): Promise<readonly (TaskState | null)[]> {
+    assertAtMost("tasks", tasks.length, MAX_PAGE);
+    const states = this.#inLanes("disk", (lanes, nowMs) =>
+      tasks.map(({ id, notBeforeMs }) => this.#changes.replayFrom(lanes, id, notBeforeMs, nowMs)),
+    );
+    this.#wake.tell("work");
+    return states;
+  }
+
+  async forget(ids: readonly string[]): Promise<number> {
+    assertAtMost("ids", ids.length, MAX_PAGE);
+    const forgotten = this.#inLanes("disk", (lanes) => ids.filter((id) => this.#changes.forget(lanes, id)));
+    // The next task of an ordering key that was kept for one of them may have become ready.
+    if (forgotten.length > 0) this.#wake.tell("work");
+    return forgotten.length;
+  }
+
+  async keyHolder(id: string): Promise<string | null> {
+    return this.#db.read(() => this.#changes.keyHolder(id));
+  }
+
   async workers(withinMs: number): Promise<readonly WorkerRecord[]> {
     return this.#workers.within(withinMs, this.#clock.now());
   }
@@ -147,8 +197,7 @@ class SqliteStore implements TaskStore {
   }
 
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
-    const nowMs = this.#clock.now();
-    const results = this.#inLanes("process", (lanes) =>
+    const results = this.#inLanes("process", (lanes, nowMs) =>
       settlements.map((settlement) => this.#settlements.settle(lanes, settlement, nowMs)),
     );
     // Whoever settles without claiming leaves what it gave back, or let go of, to the others.
@@ -161,11 +210,15 @@ class SqliteStore implements TaskStore {
     request: ClaimRequest,
   ): Promise<{ settled: readonly SettleResult[]; claim: Claim }> {
     assertWithin("limit", request.limit, MAX_CLAIM);
-    const nowMs = this.#clock.now();
-    return this.#inLanes("process", (lanes) => ({
+    const { settled, claim, freed } = this.#inLanes("process", (lanes, nowMs) => ({
       settled: settlements.map((settlement) => this.#settlements.settle(lanes, settlement, nowMs)),
       claim: this.#claims.take(lanes, request, nowMs),
+      freed: lanes.unparked > 0,
     }));
+    // What was set free here, or follows from what was settled, and was not taken here is there for the others.
+    const follows = settlements.some(({ followUps }) => followUps !== undefined && followUps.length > 0);
+    if ((freed || follows) && claim.nextInMs === 0) this.#wake.tell("work");
+    return { settled, claim };
   }
 
   async extend(leases: readonly LeaseRef[], leaseMs: number): Promise<readonly LostLease[]> {
@@ -176,19 +229,81 @@ class SqliteStore implements TaskStore {
   }
 
   async rescue(limit: number): Promise<readonly Rescued[]> {
-    const nowMs = this.#clock.now();
-    const rescued = this.#inLanes("process", (lanes) => this.#settlements.rescue(lanes, limit, nowMs));
+    const rescued = this.#inLanes("process", (lanes, nowMs) => this.#settlements.rescue(lanes, limit, nowMs));
     if (rescued.length > 0) this.#wake.tell("work");
     return rescued;
   }
 
   async sweep(limit: number): Promise<Swept> {
-    const nowMs = this.#clock.now();
-    return this.#inLanes("process", (lanes) => this.#retention.sweep(lanes, limit, nowMs));
+    return this.#inLanes("process", (lanes, nowMs) => this.#retention.sweep(lanes, limit, nowMs));
   }
 
   async announce(worker: Omit<WorkerRecord, "seenAtMs">): Promise<void> {
     this.#workers.announce(worker, this.#clock.now());
+  }
+
+  async read<K extends SettingsKind>(kind: K, id: string): Promise<Kept<SettingsOf[K]> | null> {
+    return this.#settings.read(kind, id);
+  }
+
+  async page<K extends SettingsKind>(
+    kind: K,
+    { limit, cursor }: { readonly limit: number; readonly cursor?: string },
+  ): Promise<SettingsPage<SettingsOf[K]>> {
+    assertWithin("limit", limit, MAX_PAGE);
+    return this.#settings.page(kind, limit, cursor);
+  }
+
+  async change<K extends SettingsKind>(change: SettingsChange<K>, audit: AuditEntry): Promise<boolean> {
+    const done = this.#inLanes("disk", (lanes) => this.#settings.change(lanes, change, audit));
+    if (done) this.#wake.tell("work");
+    return done;
+  }
+
+  async clientUse(ids: readonly string[]): Promise<readonly ClientUse[]> {
+    return this.#inLanes("process", ({ flows }, nowMs) =>
+      ids.map((id) => ({
+        running: flows.get("client", id).running,
+        requests: this.#windows.requests(id, nowMs),
+      })),
+    );
+  }
+
+  async queueUse(names: readonly string[]): Promise<readonly QueueUse[]> {
+    return this.#inLanes("process", ({ flows }) =>
+      names.map((name) => {
+        const flow = flows.get("queue", name);
+        return {
+          running: flow.running,
+          nextDispatchAtMs: flows.nextTokenAtMs(flow),
+          purge: this.#purges.progressOf(name),
+        };
+      }),
+    );
+  }
+
+  async purge(queue: string, audit: AuditEntry): Promise<void> {
+    this.#inLanes("disk", (_lanes, nowMs) => {
+      this.#purges.begin(queue, nowMs);
+      this.#audit.add(audit);
+    });
+  }
+
+  async purgeStep(limit: number): Promise<PurgeProgress | null> {
+    assertWithin("limit", limit, Number.MAX_SAFE_INTEGER);
+    const progress = this.#inLanes("disk", (lanes) => this.#purges.step(lanes, this.#settlements, limit));
+    // The next task of an ordering key, one that came after the purge, may have become ready.
+    if (progress !== null && progress.removed > 0) this.#wake.tell("work");
+    return progress;
+  }
+
+  async record(audit: AuditEntry): Promise<void> {
+    this.#db.transaction("disk", () => this.#audit.add(audit));
+  }
+
+  async audit({ limit, cursor }: { readonly limit: number; readonly cursor?: string }): Promise<AuditPage> {
+    assertWithin("limit", limit, MAX_PAGE);
+    return this.#audit.page(limit, cursor);
   }
 
   onHint(listener: (hint: StoreHint) => void): () => void {
@@ -209,8 +324,7 @@ class SqliteStore implements TaskStore {
 
   /** A change to one task is on disk when it is acknowledged. */
   #change(work: (lanes: LaneSet, nowMs: number) => ChangeResult): ChangeResult {
-    const nowMs = this.#clock.now();
-    return this.#inLanes("disk", (lanes) => work(lanes, nowMs));
+    return this.#inLanes("disk", work);
   }
 
   #changeAndWake(work: (lanes: LaneSet, nowMs: number) => ChangeResult): ChangeResult {
@@ -219,12 +333,24 @@ class SqliteStore implements TaskStore {
     return result;
   }
 
-  #inLanes<T>(safety: "disk" | "process", work: (lanes: LaneSet) => T): T {
+  #inLanes<T>(safety: "disk" | "process", work: (lanes: LaneSet, nowMs: number) => T): T {
+    const nowMs = this.#clock.now();
     return this.#db.transaction(safety, () => {
-      const lanes = this.#lanes.begin();
-      const result = work(lanes);
-      lanes.flush();
+      const lanes = this.#lanes.begin(nowMs);
+      const result = work(lanes, nowMs);
+      lanes.finish();
       return result;
+    });
+  }
+
+  /** The tier of new clients must be there, or nothing stays open. */
+  #assertTier(name: string): void {
+    const tiers = this.#settings.tierNames();
+    if (tiers.includes(name)) return;
+    this.#db.close();
+    const problem = `there is no such tier; there are ${tiers.join(", ")}`;
+    throw new TaskRunnerError("validation_failed", `DEFAULT_CLIENT_TIER is ${name}: ${problem}`, {
+      fields: [{ path: "DEFAULT_CLIENT_TIER", message: problem }],
     });
   }
 }
@@ -232,4 +358,8 @@ class SqliteStore implements TaskStore {
 function assertWithin(name: string, value: number, max: number): void {
   if (Number.isInteger(value) && value >= 1 && value <= max) return;
   throw new RangeError(`${name} is ${value}; it must be a whole number from 1 to ${max}`);
+}
+
+function assertAtMost(name: string, count: number, max: number): void {
+  if (count > max) throw new RangeError(`${count} ${name} are too many; ${max} are allowed`);
 }

@@ -3,6 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import type { NewTask, Target, Task } from "../../../src/core/task.ts";
 import { newTarget, newTask, newTaskId, newTasks } from "../../support/tasks.ts";
+import { idsIn } from "./admin.ts";
 import {
   DAY_MS,
   idsOf,
@@ -66,7 +67,7 @@ export function enqueueTests(open: OpenStore): void {
       withStore(open, async ({ store }) => {
         const tasks = newTasks(500);
         const { results } = await store.enqueue(tasks);
-        expect(results.map((result) => result.id)).toEqual(idsOf(tasks));
+        expect(idsIn(results)).toEqual(idsOf(tasks));
         expect(new Set(idsOf(await listAll(store)))).toEqual(new Set(idsOf(tasks)));
       }),
     );
@@ -176,9 +177,10 @@ export function enqueueTests(open: OpenStore): void {
         expectKept(await read(store, task.id), task);
         const claimed = await takeOne(store);
         expectTarget(claimed.target, task.target);
-        const { id, queue, clientId, priority, timeoutMs, retry, traceparent } = task;
+        const { id, queue, clientId, priority, timeoutMs, retry, metadata, traceparent } = task;
         expect(claimed).toMatchObject({ id, queue, clientId, priority, timeoutMs, traceparent });
         expect(claimed.retry).toEqual(retry);
+        expect(claimed.metadata).toEqual(metadata);
       }),
     );
 
@@ -226,10 +228,16 @@ export function enqueueTests(open: OpenStore): void {
   });
 }
 
-/** Checks all that a {@link NewTask} says, except its idempotency key, which a {@link Task} does not show. */
+/** Checks all that a {@link NewTask} says of itself, except its idempotency key, which a {@link Task} does not show. */
 function expectKept(kept: Task, task: NewTask): void {
   expectTarget(kept.target, task.target);
-  const { idempotencyKey: _key, scheduledAtMs: _time, target: _target, ...rest } = task;
+  const {
+    idempotencyKey: _key,
+    clientRevision: _seen,
+    scheduledAtMs: _time,
+    target: _target,
+    ...rest
+  } = task;
   const keptRest = Object.fromEntries(Object.keys(rest).map((key) => [key, kept[key as keyof typeof rest]]));
   expect(keptRest).toEqual(rest);
 }

@@ -9,6 +9,7 @@ import type {
   TaskStore,
 } from "../../../src/core/store.ts";
 import type { NewTask, Task } from "../../../src/core/task.ts";
+import { NO_LIMITS, setTier } from "./admin.ts";
 
 /** One freshly opened, empty store. */
 export interface OpenedStore {
@@ -34,6 +35,8 @@ export const DAY_MS = 86_400_000;
 
 /** What the tests count on where they say nothing else; whoever opens a store fills in these. */
 export const DEFAULT_SETTINGS: StoreSettings = {
+  defaultTier: "free",
+  autoCreateQueues: true,
   retentionSucceededMs: HOUR_MS,
   retentionDeadMs: 7 * DAY_MS,
   dedupWindowMs: HOUR_MS,
@@ -42,20 +45,47 @@ export const DEFAULT_SETTINGS: StoreSettings = {
 
 export const LEASE_MS = MINUTE_MS;
 
+/** What a test asks of its store. */
+export interface StoreAsked extends Partial<StoreSettings> {
+  /**
+   * The limits of the clients it makes by use, whose tier is `free`: none (so by default, for a test sends thousands
+   * of tasks as one client), or those that the tier is built with.
+   */
+  readonly limits?: "none" | "built-in";
+}
+
 /** A test's body with a store of its own, closed whatever happens. */
 export function withStore(
   open: OpenStore,
   body: (opened: OpenedStore) => Promise<void>,
-  settings: Partial<StoreSettings> = {},
+  { limits = "none", ...settings }: StoreAsked = {},
 ): () => Promise<void> {
   return async () => {
     const opened = await open(settings);
     try {
+      if (limits === "none") await liftLimits(opened.store);
       await body(opened);
     } finally {
       await opened.close();
     }
   };
+}
+
+/** Takes the limits off every client that nobody has put into another tier. */
+export function liftLimits(store: TaskStore): Promise<void> {
+  return setTier(store, DEFAULT_SETTINGS.defaultTier, NO_LIMITS);
+}
+
+/** Another handle on the same data; only to be asked of a store that offers it. */
+export async function secondOf({ second }: OpenedStore): Promise<TaskStore> {
+  if (second === undefined) throw new Error("this store cannot be shared");
+  return second();
+}
+
+/** The store opened again on the same data; only to be asked of a store that offers it. */
+export async function reopened({ reopen }: OpenedStore): Promise<TaskStore> {
+  if (reopen === undefined) throw new Error("this store cannot be opened again");
+  return reopen();
 }
 
 /** Enqueues in one call; every task must be created. */
@@ -78,6 +108,17 @@ export async function takeOne(store: TaskStore, request: Partial<ClaimRequest> =
   const [task] = await take(store, 1, request);
   if (task === undefined) throw new Error("expected a task to claim, there was none");
   return task;
+}
+
+/** Claims by `size` until nothing more is to be had now; fails when that never comes. */
+export async function drain(store: TaskStore, size = 100): Promise<ClaimedTask[]> {
+  const tasks: ClaimedTask[] = [];
+  for (let calls = 0; calls < 10_000; calls++) {
+    const claim = await store.claim({ worker: "worker-1", limit: size, leaseMs: LEASE_MS });
+    tasks.push(...claim.tasks);
+    if (claim.tasks.length === 0 && claim.nextInMs !== 0) return tasks;
+  }
+  throw new Error("there is always more to claim");
 }
 
 /** Settles; every lease must have been the current one. */
@@ -116,6 +157,17 @@ export async function listAll(
     if (cursor === null) return tasks;
   }
   throw new Error("the listing does not end");
+}
+
+/** Mulberry32: numbers in [0, 1), small, good enough to wander, and the same on every machine. */
+export function randomOf(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
 }
 
 /** How often each value of `of` occurs. */

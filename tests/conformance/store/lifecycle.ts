@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { newTask, success } from "../../support/tasks.ts";
+import { auditEntry, NO_LIMITS } from "./admin.ts";
 import { HOUR_MS, idsOf, LEASE_MS, MINUTE_MS, type OpenStore, put, takeOne, withStore } from "./harness.ts";
 
 export function lifecycleTests(open: OpenStore): void {
@@ -91,6 +92,9 @@ export function lifecycleTests(open: OpenStore): void {
           reschedule: () => store.reschedule(task.id, { priority: "low" }),
           runNow: () => store.runNow(task.id),
           replay: () => store.replay(task.id),
+          replayMany: () => store.replayMany([{ id: task.id, notBeforeMs: 0 }]),
+          forget: () => store.forget([task.id]),
+          keyHolder: () => store.keyHolder(task.id),
           counts: () => store.counts(),
           workers: () => store.workers(HOUR_MS),
           claim: () => store.claim(request),
@@ -107,6 +111,15 @@ export function lifecycleTests(open: OpenStore): void {
               allowPrivateUrls: false,
               startedAtMs: 1,
             }),
+          read: () => store.read("client", "client-a"),
+          page: () => store.page("queue", { limit: 1 }),
+          change: () => store.change({ kind: "tier", id: "t", from: null, value: NO_LIMITS }, auditEntry()),
+          clientUse: () => store.clientUse(["client-a"]),
+          queueUse: () => store.queueUse(["default"]),
+          purge: () => store.purge("default", auditEntry()),
+          purgeStep: () => store.purgeStep(1),
+          record: () => store.record(auditEntry()),
+          audit: () => store.audit({ limit: 1 }),
           check: () => store.check(),
         };
         for (const [name, call] of Object.entries(calls)) {

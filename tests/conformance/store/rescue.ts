@@ -1,9 +1,9 @@
-/** Conformance: a task whose worker died comes back by itself, uncharged, until it has brought down too many. */
+/** Conformance: a task whose worker died comes back by itself, uncharged, with the deaths counted. */
 
 import { describe, expect, test } from "bun:test";
 import type { Rescued } from "../../../src/core/store.ts";
 import { MAX_CRASHES } from "../../../src/core/task.ts";
-import { newTask, newTasks, retry } from "../../support/tasks.ts";
+import { death, newTask, newTasks, retry } from "../../support/tasks.ts";
 import {
   LEASE_MS,
   MINUTE_MS,
@@ -59,32 +59,47 @@ export function rescueTests(open: OpenStore): void {
     );
 
     test(
-      `gives a task up as dead, with a reason, once ${MAX_CRASHES} workers died with it`,
+      `hands a task out again however many workers died with it, each counted, for its next worker judges`,
       withStore(open, async (opened) => {
         const { store } = opened;
         const task = newTask();
         await put(store, task);
-        for (let crashes = 1; crashes < MAX_CRASHES; crashes++) {
+        for (let crashes = 1; crashes <= MAX_CRASHES + 1; crashes++) {
           expect(await crash(opened)).toMatchObject([{ id: task.id, crashes, state: "ready" }]);
+          expect(await read(store, task.id)).toMatchObject({ state: "ready", attempts: 0, crashes });
         }
-        expect(await crash(opened)).toMatchObject([{ id: task.id, crashes: MAX_CRASHES, state: "dead" }]);
+        const claimed = await takeOne(store);
+        expect(claimed).toMatchObject({ id: task.id, crashes: MAX_CRASHES + 1, attempt: 1 });
+        // The worker that gives it up has made no attempt to tell of.
+        const reason = `${MAX_CRASHES + 1} workers died while running it`;
+        await settle(store, { ...death(claimed, reason), attempt: null });
         const dead = await read(store, task.id);
-        expect(dead).toMatchObject({ state: "dead", attempts: 0, crashes: MAX_CRASHES, lease: null });
-        expect(dead.reason ?? "").not.toBe("");
+        expect(dead).toMatchObject({
+          state: "dead",
+          reason,
+          attempts: 0,
+          crashes: MAX_CRASHES + 1,
+          lease: null,
+        });
+        expect(dead.attemptLog).toEqual([]);
         expect(dead.finishedAtMs).not.toBeNull();
         expect(await take(store, 1)).toEqual([]);
       }),
     );
 
     test(
-      "a task given up for its crashes can be replayed, and one more crash does not end it again",
+      "a task given up for its crashes begins anew with none when it is replayed",
       withStore(open, async (opened) => {
         const { store } = opened;
         const task = newTask();
         await put(store, task);
         for (let crashes = 1; crashes <= MAX_CRASHES; crashes++) await crash(opened);
-        expect(await store.replay(task.id)).toMatchObject({ kind: "changed", task: { state: "ready" } });
-        expect(await crash(opened)).toMatchObject([{ id: task.id, state: "ready" }]);
+        await settle(store, { ...death(await takeOne(store)), attempt: null });
+        expect(await store.replay(task.id)).toMatchObject({
+          kind: "changed",
+          task: { state: "ready", crashes: 0 },
+        });
+        expect(await crash(opened)).toMatchObject([{ id: task.id, crashes: 1, state: "ready" }]);
       }),
     );
 

@@ -1,8 +1,8 @@
 /** Conformance: what a store keeps outlives its closing, and two processes on one store work as one. */
 
 import { describe, expect, test } from "bun:test";
-import type { TaskStore } from "../../../src/core/store.ts";
 import { death, newTask, newTaskId, newTasks, retry, success } from "../../support/tasks.ts";
+import { idsIn } from "./admin.ts";
 import {
   DAY_MS,
   HOUR_MS,
@@ -10,10 +10,11 @@ import {
   LEASE_MS,
   listAll,
   MINUTE_MS,
-  type OpenedStore,
   type OpenStore,
   put,
   read,
+  reopened,
+  secondOf,
   settle,
   take,
   takeOne,
@@ -141,9 +142,9 @@ export function sharingTests(open: OpenStore, offers: { reopen: boolean; second:
             (i % 2 ? store : other).enqueue([newTask(), newTask({ name: "n" })]),
           ),
         );
-        const named = answers.map((answer) => answer.results[1]);
-        expect(named.filter((result) => result?.kind === "created").length).toBe(1);
-        expect(new Set(named.map((result) => result?.id)).size).toBe(1);
+        const named = answers.flatMap((answer) => answer.results.slice(1));
+        expect(named.filter((result) => result.kind === "created").length).toBe(1);
+        expect(new Set(idsIn(named)).size).toBe(1);
         expect((await listAll(other)).length).toBe(21);
       }),
     );
@@ -199,14 +200,4 @@ export function sharingTests(open: OpenStore, offers: { reopen: boolean; second:
       }),
     );
   });
-}
-
-async function reopened({ reopen }: OpenedStore): Promise<TaskStore> {
-  if (reopen === undefined) throw new Error("this store cannot be opened again");
-  return reopen();
-}
-
-async function secondOf({ second }: OpenedStore): Promise<TaskStore> {
-  if (second === undefined) throw new Error("this store cannot be shared");
-  return second();
 }

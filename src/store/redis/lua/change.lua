@@ -44,23 +44,13 @@ if what == 'cancel' then
     hint = 'leases'
   else
     leave_key(task)
-    retire(task, task.retention or tonumber(ARGV[4]))
+    local queue_name = lane_name(task.lane):match('^%d/([^/]*)/')
+    retire(task, task.retention or rules_of_queue(queue_name).keep_succeeded or tonumber(ARGV[4]))
   end
 elseif what == 'replay' then
   if task.lease then return { 'conflict', 'u' } end
   if not FINAL[task.state] then return { 'conflict', task.state } end
-  task.attempts, task.crashes, task.releases = 0, 0, 0
-  task.first, task.finished, task.expires, task.reason = false, false, false, false
-  task.due = now
-  if task.ordering then join_key(task.ordering) end
-  become(task, arrive(task))
-  if task.scopes then
-    for scope in task.scopes:gmatch('[^ ]+') do
-      local holder = name_holder(scope)
-      if not holder or holder == id then take_names(scope, id) end
-    end
-  end
-  save(task)
+  start_over(task, now)
 else
   if not WAITING[task.state] then return { 'conflict', task.state } end
   if what == 'run' then

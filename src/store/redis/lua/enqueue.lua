@@ -1,89 +1,103 @@
--- Accepts tasks: all of them in one step.
--- ARGV[1] skew, ARGV[2] channel, then each task in one: its id; its head
---   "rank/queue/client,scheduled,retention,ordering key,scopes" (scheduled in base 36, the last four may be empty) and
---   a line feed; what it is.
--- Returns the time, then for each task "r" (ready), "s" (scheduled), or the id of the task that has its name.
--- A task whose id is there already was accepted by an earlier sending of the same call: it is told again.
+-- Accepts tasks, each admitted on its own: all of the admitted ones in one step.
+-- ARGV[1] skew, ARGV[2] channel, ARGV[3] "1" when queues are made by their first task, then each task in one: its id;
+--   its head "rank/queue/client,scheduled,retention,ordering key,scopes,revision" (scheduled in base 36; all but the
+--   first may be empty; the revision is that of the client's settings it was held against) and a line feed; what it is.
+-- Returns the time, then for each task "r" (ready), "s" (scheduled), the id of the task that has its name, "l" and the
+--   milliseconds until its client's limit lets one in, "cd" (client disabled), "qd" (queue disabled), "qn" (no such
+--   queue) or "u" (its client's lists have another revision); then for each client with a limit of requests five:
+--   its id, its tier, the limit, what is left of it, milliseconds until all of it is there again.
+-- A task whose id is there already was accepted by an earlier sending of the same call: it is told again, and neither
+-- it nor a duplicate is charged.
 promote(100)
 
-local heads = {}
-local function head_of(text)
-  local head = heads[text]
-  if not head then
-    local lane, scheduled, retention, ordering, scopes = text:match('^([^,]*),([^,]*),([^,]*),([^,]*),([^,]*)$')
-    local at = scheduled ~= '' and tonumber(scheduled, 36)
-    head = { lane = lane_number(lane), ordering = ordering ~= '' and ordering, scopes = scopes ~= '' and scopes }
-    head.due = at and math.max(at, now) or now
-    head.rest = at and ',' .. span_text(at - now) or ''
-    if retention ~= '' or ordering ~= '' or scopes ~= '' then
-      head.rest = (at and head.rest or ',') .. ',' .. retention .. ',' .. ordering .. ',' .. scopes
-    end
-    head.rest = head.rest .. '\n'
-    heads[text] = head
+local auto_create = ARGV[3] == '1'
+local WINDOW_MS, ENTRY_MS = 60000, 1000
+
+-- Requests a minute, as core/rate-window.ts counts them: { first, last, count, first, last, count, … }.
+local windows = {}
+local function window_of(client)
+  local w = windows[client]
+  if w then return w end
+  local raw = redis.call('HGET', K.flows, 'w/' .. client)
+  w = { entries = raw and cmsgpack.unpack(raw) or {}, requests = 0 }
+  while w.entries[1] and w.entries[2] + WINDOW_MS <= now do
+    for _ = 1, 3 do table.remove(w.entries, 1) end
   end
-  return head
+  for at = 3, #w.entries, 3 do w.requests = w.requests + w.entries[at] end
+  windows[client] = w
+  return w
 end
 
--- The time from an id's making to its task's acceptance, as text.
-local ages = {}
-local function age_of(id)
-  local made = id_time(id)
-  local age = ages[made]
-  if not age then
-    age = ',' .. span_text(now - made)
-    ages[made] = age
+local function may_enter(head)
+  local limit = head.limits.per_minute
+  if limit < 0 then return true end
+  local w = window_of(head.client)
+  if w.requests >= limit then return false end
+  local e = w.entries
+  if #e == 0 or now - e[#e - 2] >= ENTRY_MS then
+    e[#e + 1], e[#e + 2], e[#e + 3] = now, now, 1
+  else
+    e[#e - 1], e[#e] = math.max(e[#e - 1], now), e[#e] + 1
   end
-  return age
+  w.requests, w.dirty = w.requests + 1, true
+  return true
 end
 
-local soonest = next_in()
-local sooner = false
-local accepted = {}
-local reply = { tostring(now) }
-for at = 3, #ARGV do
+local function room_after(client, limit)
+  local w = window_of(client)
+  local over = w.requests - limit + 1
+  for at = 3, #w.entries, 3 do
+    over = over - w.entries[at]
+    if over <= 0 then return w.entries[at - 1] + WINDOW_MS - now end
+  end
+  return WINDOW_MS
+end
+
+-- Why tasks of a head are refused whatever the client has left; nil when they are not.
+local function refusal(head)
+  local l = limits_of_client(head.client)
+  local r = rules_of_queue(head.queue)
+  head.limits = l
+  if not l.enabled then return 'cd' end
+  if not r.known and not auto_create then return 'qn' end
+  if not r.enabled then return 'qd' end
+  if l.revision ~= 0 and l.revision ~= head.revision then return 'u' end
+  return nil
+end
+
+local limited, told_limited = {}, {}
+local reply = { string.format('%.0f', now) }
+for at = 4, #ARGV do
   local task = ARGV[at]
   local line_end = task:find('\n', ID + 1, true)
   local id, head = task:sub(1, ID), head_of(task:sub(ID + 1, line_end - 1))
   local holder = head.scopes and name_holder(head.scopes)
+  local answer
   if holder and holder ~= id then
-    reply[#reply + 1] = holder
+    answer = holder
   else
-    local later = head.due > now
-    local state = later and 's' or 'r'
-    local fixed = state .. head.lane .. age_of(id) .. head.rest .. task:sub(line_end + 1)
-    reply[#reply + 1] = state
-    if redis.call('HSETNX', K.tasks, id, fixed) == 1 then
-      if head.scopes then take_names(head.scopes, id) end
-      if head.ordering then join_key(head.ordering) end
-      if later then
-        wait_until_due(id, head.due)
-        if soonest < 0 or head.due - now < soonest then sooner = true end
-      else
-        state = arrive({ id = id, lane = head.lane, ordering = head.ordering })
-        if state == 'h' then redis.call('HSET', K.tasks, id, 'h' .. fixed:sub(2)) end
-        sooner = true
+    if head.refusal == nil then head.refusal = refusal(head) or false end
+    answer = head.refusal
+    if not answer then
+      answer = accept(id, head, task:sub(line_end + 1), may_enter)
+      if not answer then answer = 'l' .. room_after(head.client, head.limits.per_minute)
+      else register_unknown(head) end
+      if head.limits.per_minute >= 0 and not told_limited[head.client] then
+        told_limited[head.client] = true
+        limited[#limited + 1] = head.client
       end
-      count(head.lane, nil, state)
-      accepted[#accepted + 1] = id
     end
   end
+  reply[#reply + 1] = answer
 end
 
--- The order of acceptance, for listings: 64 ids to a field.
-if #accepted > 0 then
-  local last = redis.call('HINCRBY', K.meta, 'accepted', #accepted)
-  local first = last - #accepted
-  local at = 1
-  while at <= #accepted do
-    local place = first + at - 1
-    local segment = math.floor(place / SEGMENT)
-    local upto = math.min(#accepted, at + SEGMENT - 1 - place % SEGMENT)
-    local old = place % SEGMENT > 0 and redis.call('HGET', K.log, segment) or ''
-    -- A segment that a sweep has removed keeps its places, so that the number of a place never changes.
-    old = (old or '') .. string.rep('-', (place % SEGMENT) * ID - #(old or ''))
-    redis.call('HSET', K.log, segment, old .. table.concat(accepted, '', at, upto))
-    at = upto + 1
-  end
+for _, client in ipairs(limited) do
+  local w, l = window_of(client), limits_of_client(client)
+  if w.dirty then redis.call('HSET', K.flows, 'w/' .. client, cmsgpack.pack(w.entries)) end
+  local n = #reply
+  reply[n + 1], reply[n + 2], reply[n + 3] = client, l.tier, tostring(l.per_minute)
+  reply[n + 4] = tostring(math.max(0, l.per_minute - w.requests))
+  reply[n + 5] = tostring(#w.entries > 0 and w.entries[#w.entries - 1] + WINDOW_MS - now or 0)
 end
 commit()
 if sooner then redis.call('PUBLISH', channel, 'work') end

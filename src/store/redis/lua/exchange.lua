@@ -3,11 +3,12 @@
 --   stays taken, ARGV[6] and ARGV[7] retention of succeeded and dead tasks, ARGV[8] tasks wanted (0: none, settle
 --   only), ARGV[9] milliseconds of a lease, ARGV[10] turns dealt to the priorities so far, ARGV[11] number of settlements,
 --   then for each settlement six: id; fence; verdict (k, d, t, r); milliseconds after which it may run; reason;
---   the attempt as "started,JSON", or empty.
+--   the attempt as "started,JSON", or empty; then the tasks that follow from settlements, each as "n task": the
+--   settlement it goes with, and the task as enqueue.lua is given it.
 -- Returns { settled, next, turns, tasks, lanes, time, lease }: one letter a settlement (s settled, x stale, c cancelled);
 --   milliseconds until something may be claimed (-1: nothing waits); the turns dealt by now; for each task eight:
 --   id, fixed part, scheduled, attempts, crashes, fence, first attempt (0: none yet), its lane's number; number and
---   name of each lane among them; the time; the time at which the next lease may end (-1: there is none).
+--   name of each lane among them, with its queue's rules (JSON or empty); the time; the time at which the next lease may end (-1: there is none).
 -- An exchange with the token of this worker's last one is answered from that one's record: it was sent twice, or
 --   its answer was lost and is asked for again. An empty token is never recorded.
 local worker, token = ARGV[3], ARGV[4]
@@ -42,11 +43,13 @@ local function settle(id, fence, verdict, after, reason, attempt)
   if not unknown and (not task.lease or task.fence ~= fence) then return 'x' end
   if task.state == 's' or task.state == 't' then stop_waiting(task) end
   task.fence = fence
+  vacate(task)
   task.lease, task.worker = false, false
   if attempt ~= '' then log_attempt(task, attempt) end
   if task.state == 'c' then
     leave_key(task)
-    retire(task, task.retention or keep_succeeded)
+    local _, q = flows_of(task.lane)
+    retire(task, task.retention or rules_of_queue(q.name).keep_succeeded or keep_succeeded)
     return 'c'
   end
   task.reason = reason ~= '' and reason or false
@@ -54,15 +57,20 @@ local function settle(id, fence, verdict, after, reason, attempt)
     become(task, verdict)
     task.finished = now
     release_names(task, window)
-    leave_key(task)
-    retire(task, task.retention or (verdict == 'd' and keep_dead or keep_succeeded))
+    local _, q = flows_of(task.lane)
+    local rules = rules_of_queue(q.name)
+    if verdict == 'k' or not rules.hold then leave_key(task) end
+    if verdict == 'd' then retire(task, task.retention or rules.keep_dead or keep_dead)
+    else retire(task, task.retention or rules.keep_succeeded or keep_succeeded) end
   elseif verdict == 't' then
+    wait_again(task)
     become(task, 't')
     task.due = now + after
     wait_until_due(id, task.due)
     save(task)
   else
     task.releases = task.releases + 1
+    wait_again(task)
     if after > 0 then
       become(task, 's')
       task.due = now + after
@@ -88,58 +96,121 @@ local function tell(task)
   lanes_told[task.lane] = true
 end
 
--- Leases up to `most` tasks from the head of a lane; how many, and what is left of the patience with stale entries.
-local function take_lane(number, most, patience)
+-- Takes the next ids of a lane, at most `most` and as many as its client and queue have room for, whose slots are
+-- taken with them.
+local function draw(number, most)
   local q = queue(number)
-  local got = 0
-  while got < most and patience > 0 do
-    local ids = {}
-    for place = 1, most - got do
-      ids[place] = pop_front(q)
-      if not ids[place] then break end
-    end
-    if #ids == 0 then break end
-    preload(ids, true)
-    for _, id in ipairs(ids) do
-      local task = load(id)
-      if task and task.state == 'r' and task.lane == number then
-        become(task, 'u')
-        -- The time makes the fence grow even where a failover has lost the record of an earlier lease.
-        task.fence = math.max(task.fence + 1, now)
-        task.lease, task.worker = now + lease_ms, worker
-        save(task)
-        tell(task)
-        taken[#taken + 1] = id
-        got = got + 1
-      else
-        patience = patience - 1
-      end
-    end
+  local c, r = flows_of(number)
+  most = math.min(most, q.length, room_of(c), room_of(r))
+  local ids = {}
+  for place = 1, most do
+    ids[place] = pop_front(q)
+    if not ids[place] then break end
   end
-  return got, patience
+  if #ids > 0 then
+    take_slots(c, #ids)
+    take_slots(r, #ids)
+  end
+  return ids
 end
 
--- Takes up to `turns` tasks from one ring: every lane has its turn before any has a second.
+-- Leases what was drawn from a lane; how many there were. An entry that means its task no longer gives its slots back.
+local function lease(number, ids)
+  local got = 0
+  for _, id in ipairs(ids) do
+    local task = load(id)
+    if task and task.state == 'r' and task.lane == number then
+      become(task, 'u')
+      -- The time makes the fence grow even where a failover has lost the record of an earlier lease.
+      task.fence = math.max(task.fence + 1, now)
+      task.lease, task.worker = now + lease_ms, worker
+      save(task)
+      tell(task)
+      taken[#taken + 1] = id
+      got = got + 1
+    end
+  end
+  if got < #ids then
+    local c, r = flows_of(number)
+    take_slots(c, got - #ids)
+    take_slots(r, got - #ids)
+  end
+  return got
+end
+
+-- How many turns each of these lanes gets of `turns`: as many as its queue's weight before any lane has a second round.
+-- The place of the first lane whose round is not over comes with it: that lane keeps the rest of its round as credit.
+local function share_out(numbers, turns)
+  local quotas, left, total = {}, turns, 0
+  local first = nil
+  for place, number in ipairs(numbers) do
+    local lane = queue(number)
+    local _, r = flows_of(number)
+    local weight = rules_of_queue(r.name).weight
+    total = total + weight
+    local round = lane.credit or weight
+    local quota = math.min(round, left)
+    quotas[place], left = quota, left - quota
+    if quota < round then
+      first = first or place
+      if quota > 0 then lane.credit, lane.dirty = round - quota, true end
+    else
+      lane.credit = false
+    end
+  end
+  if left == 0 then return quotas, first or #numbers + 1 end
+  local rounds = math.floor(left / total)
+  left = left % total
+  local even = left == 0
+  for place, number in ipairs(numbers) do
+    local _, r = flows_of(number)
+    local weight = rules_of_queue(r.name).weight
+    local extra = math.min(weight, left)
+    quotas[place], left = quotas[place] + rounds * weight + extra, left - extra
+    if extra < weight and not even and not first then
+      first = place
+      if extra > 0 then queue(number).credit = weight - extra end
+    end
+  end
+  return quotas, first or #numbers + 1
+end
+
+local function append(list, values)
+  for _, value in ipairs(values) do list[#list + 1] = value end
+end
+
+-- Takes up to `turns` tasks from one ring: every lane has its turn before any has a second. Patience is what is left
+-- for entries that mean their tasks no longer, and for lanes that are held back.
 local function take_rank(rank, turns, patience)
   local ring = K.rings[rank]
   local left = turns
   while left > 0 and patience > 0 do
     local numbers = redis.call('LPOP', ring, left)
     if not numbers or #numbers == 0 then break end
-    local share, extra = math.floor(left / #numbers), left % #numbers
+    preload_lanes(numbers)
+    preload_flows(numbers)
+    local quotas, first = share_out(numbers, left)
+    local drawn, all = {}, {}
     for place, number in ipairs(numbers) do
-      local got
-      got, patience = take_lane(number, share + (place <= extra and 1 or 0), patience)
+      drawn[place] = draw(number, quotas[place])
+      append(all, drawn[place])
+    end
+    preload(all, true)
+    for place, number in ipairs(numbers) do
+      local got = lease(number, drawn[place])
       left = left - got
+      if got < quotas[place] then patience = patience - math.max(1, #drawn[place] - got) end
     end
-    -- The turn after the last one dealt is that of the first lane without an extra one.
-    for offset = 0, #numbers - 1 do
-      local number = numbers[(extra + offset) % #numbers + 1]
-      local q = queue(number)
-      q.ringed = q.length > 0
-      q.dirty = true
-      if q.ringed then redis.call('RPUSH', ring, number) end
+    -- Whose round is not over stays at the head of the ring, the others go to its end.
+    local head, tail = {}, {}
+    for place = #numbers, first, -1 do
+      if end_turn(numbers[place]) then head[#head + 1] = numbers[place] end
     end
+    for place = 1, first - 1 do
+      if end_turn(numbers[place]) then tail[#tail + 1] = numbers[place] end
+    end
+    call_in_chunks('LPUSH', ring, head)
+    call_in_chunks('RPUSH', ring, tail)
   end
   return turns - left, patience
 end
@@ -190,6 +261,8 @@ local more = false
 
 local function claim()
   more = promote(math.max(wanted * 2, 200))
+  offer_freed()
+  more = wake_parked() or more
   join_rings()
   local left, patience = wanted, wanted * 10 + 1000
   local active = active_ranks()
@@ -231,6 +304,20 @@ else
     settled[#settled + 1] = settle(
       ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
   end
+  for at = last_argument + 1, #ARGV do
+    local space = ARGV[at]:find(' ', 1, true)
+    -- Tasks follow from a settlement that was believed: never one without the other.
+    if settled[tonumber(ARGV[at]:sub(1, space - 1))] == 's' then
+      local task = ARGV[at]:sub(space + 1)
+      local line_end = task:find('\n', ID + 1, true)
+      local head = head_of(task:sub(ID + 1, line_end - 1))
+      local holder = head.scopes and name_holder(head.scopes)
+      if not holder then
+        accept(task:sub(1, ID), head, task:sub(line_end + 1))
+        register_unknown(head)
+      end
+    end
+  end
   if wanted > 0 then claim() end
   if wanted > 0 and (#settled > 0 or #taken > 0) then
     redis.call('HSET', K.claims, worker, cmsgpack.pack({ token, taken, table.concat(settled) }))
@@ -242,8 +329,11 @@ local lane_list = {}
 for number in pairs(lanes_told) do
   lane_list[#lane_list + 1] = number
   lane_list[#lane_list + 1] = lane_name(number)
+  local _, q = flows_of(number)
+  lane_list[#lane_list + 1] = rules_of_queue(q.name).rules
 end
 commit()
--- Whoever settles without claiming leaves what it gave back to the others.
-if wanted == 0 and #settled > 0 then redis.call('PUBLISH', channel, 'work') end
+-- Whoever settles without claiming leaves what it gave back to the others, and so does who brings back more lanes
+-- than it has turns for, or leaves tasks that follow from others.
+if (wanted == 0 and #settled > 0) or ((woken > 0 or sooner) and more) then redis.call('PUBLISH', channel, 'work') end
 return { table.concat(settled), tostring(next), tostring(turns), tasks, lane_list, tostring(now), tostring(first_time(K.leases) or -1) }

@@ -15,6 +15,7 @@ for at = 4, #ARGV, 2 do
     -- A lease whose record a failover has lost, of a task that nobody has had since: it is taken up again.
     if task.state ~= 'r' then stop_waiting(task) end
     become(task, 'u')
+    occupy(task)
     task.fence = fence
     letter = 's'
   end

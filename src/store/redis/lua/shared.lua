@@ -1,7 +1,7 @@
 -- What every command shares: the names of the keys, the time, packed queues, lanes, counters, and the two
 -- halves of a task. Put in front of each command; a command ends with `commit()`.
 --
--- KEYS: the same twenty for every command, in the order below. ARGV and results stand in the head of each file.
+-- KEYS: the same for every command, in the order below. ARGV and results stand in the head of each file.
 -- Errors: none of our own; Redis' OOM refuses a command that needs memory as a whole, before it has written anything.
 --
 -- All ids are 26 bytes. A packed queue keeps them 64 to a field, so that an id in a queue costs 26 bytes.
@@ -24,6 +24,13 @@ local K = {
   meta = KEYS[18],       -- hash: version and counters
   claims = KEYS[19],     -- hash: worker -> its latest exchange, to answer a repeated one alike
   workers = KEYS[20],    -- hash: worker -> what it announced, and when
+  settings = KEYS[21],   -- hash: "c/" .. client, "t/" .. tier or "q/" .. queue -> revision .. " " .. JSON
+  limits = KEYS[22],     -- hash: the same -> what the commands need of it (MessagePack)
+  index = KEYS[23],      -- sorted set: the same, all at nought, for listings in order
+  flows = KEYS[24],      -- hash: client or queue -> tasks running and lanes parked; "b/" .. queue -> its tokens; "w/" .. client -> its requests
+  wakes = KEYS[25],      -- sorted set: client or queue with parked lanes, by the time it is looked at again
+  purges = KEYS[26],     -- hash: queue -> how far its purge is
+  audit = KEYS[27],      -- list: entries, the newest first
 }
 
 local ID = 26
@@ -75,22 +82,34 @@ local function id_time(id)
   return time
 end
 
+-- What the parts of a command have to do before it is written; each in its turn.
+local before_commit = {}
+
 -- Packed queues ------------------------------------------------------------------------------------------
 
 local open_queues = {}
+-- Fields of the packed queues that go with commit(): many of them in one call.
+local leaving = {}
 
-local function queue(name)
-  local q = open_queues[name]
-  if q then return q end
-  local raw = redis.call('HGET', K.queues, 'm' .. name)
+local function set_segment(field, ids)
+  leaving[field] = nil
+  redis.call('HSET', K.queues, field, ids)
+end
+
+local function open_queue(name, raw)
+  local q
   if raw then
     local m = cmsgpack.unpack(raw)
-    q = { name = name, head = m[1], offset = m[2], tail = m[3], length = m[4], ringed = m[5], live = m[6], added = {} }
+    q = { name = name, head = m[1], offset = m[2], tail = m[3], length = m[4], ringed = m[5], live = m[6], credit = m[7], added = {} }
   else
-    q = { name = name, head = 0, offset = 0, tail = 0, length = 0, ringed = false, live = 0, added = {} }
+    q = { name = name, head = 0, offset = 0, tail = 0, length = 0, ringed = false, live = 0, credit = false, added = {} }
   end
   open_queues[name] = q
   return q
+end
+
+local function queue(name)
+  return open_queues[name] or open_queue(name, redis.call('HGET', K.queues, 'm' .. name))
 end
 
 local function push_back(q, id)
@@ -106,13 +125,13 @@ local function write_added(q)
   local at = 1
   while at <= #added do
     local field = q.name .. ':' .. q.tail
-    local old = redis.call('HGET', K.queues, field) or ''
+    local old = not leaving[field] and redis.call('HGET', K.queues, field) or ''
     local room = SEGMENT - #old / ID
     if room <= 0 then
       q.tail = q.tail + 1
     else
       local last = math.min(at + room - 1, #added)
-      redis.call('HSET', K.queues, field, old .. table.concat(added, '', at, last))
+      set_segment(field, old .. table.concat(added, '', at, last))
       at = last + 1
     end
   end
@@ -129,10 +148,10 @@ local function push_front(q, id)
     local field = q.name .. ':' .. q.head
     local ids = redis.call('HGET', K.queues, field)
     q.offset = q.offset - 1
-    redis.call('HSET', K.queues, field, ids:sub(1, q.offset * ID) .. id .. ids:sub((q.offset + 1) * ID + 1))
+    set_segment(field, ids:sub(1, q.offset * ID) .. id .. ids:sub((q.offset + 1) * ID + 1))
   else
     q.head = q.head - 1
-    redis.call('HSET', K.queues, q.name .. ':' .. q.head, id)
+    set_segment(q.name .. ':' .. q.head, id)
   end
 end
 
@@ -143,7 +162,7 @@ local function pop_front(q)
   while true do
     if not q.head_ids then q.head_ids = redis.call('HGET', K.queues, q.name .. ':' .. q.head) or '' end
     if q.offset * ID < #q.head_ids then break end
-    redis.call('HDEL', K.queues, q.name .. ':' .. q.head)
+    leaving[q.name .. ':' .. q.head] = true
     if q.head >= q.tail then
       -- The length promised more than there is; nothing is left, whatever it says.
       q.length, q.offset, q.head_ids, q.dirty = 0, 0, nil, true
@@ -156,7 +175,7 @@ local function pop_front(q)
   q.length = q.length - 1
   q.dirty = true
   if q.length == 0 then
-    redis.call('HDEL', K.queues, q.name .. ':' .. q.head)
+    leaving[q.name .. ':' .. q.head] = true
     q.head, q.offset, q.tail, q.head_ids = q.tail + 1, 0, q.tail + 1, nil
   end
   return id
@@ -261,6 +280,33 @@ local function lane_name(number)
   return name
 end
 
+-- Reads the names, the queues and the first ids of many lanes in three calls.
+local function preload_lanes(numbers)
+  local unnamed, closed = {}, {}
+  for _, number in ipairs(numbers) do
+    if not lane_names[number] then unnamed[#unnamed + 1] = 'i' .. number end
+    if not open_queues[number] then closed[#closed + 1] = 'm' .. number end
+  end
+  if #unnamed > 1 then
+    for place, name in ipairs(redis.call('HMGET', K.lanes, unpack(unnamed))) do
+      lane_names[unnamed[place]:sub(2)] = name
+    end
+  end
+  if #closed > 1 then
+    for place, raw in ipairs(redis.call('HMGET', K.queues, unpack(closed))) do open_queue(closed[place]:sub(2), raw) end
+  end
+  local heads, unread = {}, {}
+  for _, number in ipairs(numbers) do
+    local q = queue(number)
+    if q.length > 0 and not q.head_ids and #q.added == 0 then
+      heads[#heads + 1], unread[#unread + 1] = number .. ':' .. q.head, q
+    end
+  end
+  if #heads > 1 then
+    for place, ids in ipairs(redis.call('HMGET', K.queues, unpack(heads))) do unread[place].head_ids = ids or '' end
+  end
+end
+
 local function lane_rank(number)
   return tonumber(lane_name(number):sub(1, 1))
 end
@@ -295,7 +341,7 @@ local function parse_head(id, fixed)
   local task = {
     id = id, state = state, lane = lane, created = id_time(id) + text_span(created), attempts = 0, crashes = 0, releases = 0,
     fence = 0, lease = false, worker = false, first = false, finished = false, expires = false, reason = false,
-    was_leased = false, was_expiring = false, logged = 0, log = '', retention = false, ordering = false, scopes = false,
+    purges = 0, was_leased = false, was_expiring = false, logged = 0, log = '', retention = false, ordering = false, scopes = false,
   }
   task.scheduled, task.due = task.created, task.created
   if rest ~= '' then
@@ -323,7 +369,7 @@ local function unpack_state(id, packed)
     id = id, state = a[1], lane = a[2], created = a[3], scheduled = a[4], due = a[5], retention = a[6],
     ordering = a[7], scopes = a[8], attempts = a[9], crashes = a[10], releases = a[11], fence = a[12],
     lease = a[13], worker = a[14], first = a[15], finished = a[16], expires = a[17], reason = a[18],
-    logged = a[19], log = a[20],
+    logged = a[19], log = a[20], purges = a[21] or 0,
   }
   task.was_leased, task.was_expiring = task.lease, task.expires
   return task
@@ -341,6 +387,7 @@ local function remember(id, packed, fixed)
   return task
 end
 
+-- `purges` is how many purges there had been when a task that had been claimed or was over began to wait again.
 -- A task, or nil when there is none. `fresh` says that it has no changing part.
 local function load(id)
   local task = open_tasks[id]
@@ -422,8 +469,10 @@ local function save_waiting(task)
 end
 
 local dropped = {}
+local let_go
 
 local function drop(task)
+  if task.ordering then let_go(task) end
   dropped[#dropped + 1] = task.id
   open_tasks[task.id] = false
   if task.was_expiring then span_remove('e', EXPIRY_SPAN_MS, K.expiry, task.was_expiring) end
@@ -447,7 +496,7 @@ local function write_tasks()
       states[#states + 1] = cmsgpack.pack({
         task.state, task.lane, task.created, task.scheduled, task.due, task.retention, task.ordering, task.scopes,
         task.attempts, task.crashes, task.releases, task.fence, task.lease, task.worker, task.first, task.finished,
-        task.expires, task.reason, task.logged, task.log,
+        task.expires, task.reason, task.logged, task.log, task.purges,
       })
       if task.lease ~= task.was_leased then
         if task.was_leased then span_remove('l', LEASE_SPAN_MS, K.leases, task.was_leased) end
@@ -538,6 +587,11 @@ local function leave_key(task)
   save_ordering(task.ordering, o)
 end
 
+-- A dead task that has held its key until now goes.
+let_go = function(task)
+  if FINAL[task.state] and ordering_of(task.ordering).holder == task.id then leave_key(task) end
+end
+
 local function join_key(ordering)
   local o = ordering_of(ordering)
   o.live = o.live + 1
@@ -577,14 +631,23 @@ local function promote(limit)
   return moved >= limit or #due >= limit or more_spans
 end
 
--- How long until something waits to be moved or claimed: -1 when nothing waits for a time.
+-- How long until something waits to be moved or claimed, or a lane to be looked at again: -1 when nothing waits for a
+-- time.
 local function next_in()
-  local soonest = math.min(first_time(K.due) or math.huge, first_time(K.later) or math.huge)
+  local soonest = math.min(
+    first_time(K.due) or math.huge, first_time(K.later) or math.huge, first_time(K.wakes) or math.huge)
   if soonest == math.huge then return -1 end
   return math.max(0, soonest - now)
 end
 
 -- Ends ---------------------------------------------------------------------------------------------------
+
+local purges_begun
+-- A task that was claimed, or over, waits again: no purge that has begun already is meant for it.
+local function wait_again(task)
+  purges_begun = purges_begun or tonumber(redis.call('HGET', K.meta, 'purges') or '0')
+  task.purges = purges_begun
+end
 
 -- Names of an ended task are free once the window has passed.
 local function release_names(task, window)
@@ -624,25 +687,58 @@ local function retire(task, retention)
   save(task)
 end
 
--- What the command has changed in memory is written: tasks, packed queues, rings and counters.
-local function commit()
-  write_tasks()
+local function write_queues()
+  local metas = {}
   for name, q in pairs(open_queues) do
     if q.dirty then
       write_added(q)
-      local is_lane = name:match('^%d')
-      if is_lane and q.length > 0 and not q.ringed then
+      if q.length > 0 and not q.ringed and name:match('^%d') then
         redis.call('RPUSH', K.rings[lane_rank(name)], name)
         q.ringed = true
       end
-      if q.length == 0 and not q.ringed then redis.call('HDEL', K.queues, 'm' .. name)
-      else redis.call('HSET', K.queues, 'm' .. name, cmsgpack.pack({ q.head, q.offset, q.tail, q.length, q.ringed, q.live })) end
+      if q.length == 0 and not q.ringed then
+        leaving['m' .. name] = true
+      else
+        metas[#metas + 1] = 'm' .. name
+        metas[#metas + 1] = cmsgpack.pack({ q.head, q.offset, q.tail, q.length, q.ringed, q.live, q.credit or false })
+      end
     end
   end
+  call_in_chunks('HSET', K.queues, metas)
+  local gone = {}
+  for field in pairs(leaving) do gone[#gone + 1] = field end
+  call_in_chunks('HDEL', K.queues, gone)
+end
+
+local function write_counts()
+  local fields, changes = {}, {}
   for lane, states in pairs(counted) do
     for state, n in pairs(states) do
-      local field = state .. lane
-      if n ~= 0 and redis.call('HINCRBY', K.counts, field, n) == 0 then redis.call('HDEL', K.counts, field) end
+      if n ~= 0 then
+        fields[#fields + 1], changes[#changes + 1] = state .. lane, n
+      end
     end
   end
+  for from = 1, #fields, CHUNK do
+    local upto = math.min(from + CHUNK - 1, #fields)
+    local sums, empty = {}, {}
+    for place, old in ipairs(redis.call('HMGET', K.counts, unpack(fields, from, upto))) do
+      local field, sum = fields[from + place - 1], (tonumber(old or '0') or 0) + changes[from + place - 1]
+      if sum == 0 then
+        empty[#empty + 1] = field
+      else
+        sums[#sums + 1], sums[#sums + 2] = field, string.format('%.0f', sum)
+      end
+    end
+    call_in_chunks('HSET', K.counts, sums)
+    call_in_chunks('HDEL', K.counts, empty)
+  end
+end
+
+-- What the command has changed in memory is written: tasks, packed queues, rings and counters.
+local function commit()
+  for _, finish in ipairs(before_commit) do finish() end
+  write_tasks()
+  write_queues()
+  write_counts()
 end

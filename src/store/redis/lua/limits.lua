@@ -1,0 +1,333 @@
+-- How much clients and queues may have running, and lanes that wait aside until they may go on; included by the
+-- commands that give or end leases, or change what is allowed.
+--
+-- X stands for a client ("c/" .. id) or a queue ("q/" .. name). A lane that X holds back is parked: it leaves its ring
+-- and stands in the packed queue "p" .. X. While X has room and lanes parked, at least one of its lanes is in a ring:
+-- so whoever takes a turn, or gives a slot back, brings the next one back, and nobody ever walks all of them.
+
+local PARKED = 2 -- what `ringed` of a parked lane's queue says
+local MAX_WOKEN = 100
+
+local limits = {}
+
+-- The limits kept for X or a tier ("t/" .. name), or false.
+local function kept_limits(field)
+  local known = limits[field]
+  if known == nil then
+    local packed = redis.call('HGET', K.limits, field)
+    known = packed and cmsgpack.unpack(packed) or false
+    limits[field] = known
+  end
+  return known
+end
+
+local function default_tier()
+  return redis.call('HGET', K.meta, 'default_tier') or ''
+end
+
+-- A tier's limits; those of the default tier where it is gone. -1 stands for no limit.
+local function tier_limits(name)
+  local tier = kept_limits('t/' .. name)
+  if tier then return tier[1], tier[2], name end
+  name = default_tier()
+  tier = kept_limits('t/' .. name)
+  if not tier then return 0, 0, name end
+  return tier[1], tier[2], name
+end
+
+local client_limits = {}
+
+-- What a client may do: { per_minute, concurrent, enabled, tier, revision } with -1 for no limit, `revision` 0 where
+-- nobody needs to look at its lists. An unknown one is as it would be registered; `known` tells.
+local function limits_of_client(client)
+  local l = client_limits[client]
+  if l then return l end
+  local kept = kept_limits('c/' .. client)
+  local tier = kept and kept[1] or default_tier()
+  local per_minute, concurrent, name = tier_limits(tier)
+  l = { per_minute = per_minute, concurrent = concurrent, enabled = true, tier = name, revision = 0, known = false }
+  if kept then
+    l.known, l.enabled, l.revision = true, kept[2], kept[5]
+    if kept[3] then l.per_minute = kept[3] end
+    if kept[4] then l.concurrent = kept[4] end
+  end
+  client_limits[client] = l
+  return l
+end
+
+local NO_RULES = { enabled = true, paused = false, rate = false, burst = 1, concurrent = -1, weight = 1,
+  keep_succeeded = false, keep_dead = false, hold = false, rules = '', known = false }
+local queue_rules = {}
+
+local function rules_of_queue(name)
+  local r = queue_rules[name]
+  if r then return r end
+  local kept = kept_limits('q/' .. name)
+  r = NO_RULES
+  if kept then
+    r = { enabled = kept[1], paused = kept[2], rate = kept[3], burst = kept[4], concurrent = kept[5], weight = kept[6],
+      keep_succeeded = kept[7], keep_dead = kept[8], hold = kept[9], rules = kept[10], known = true }
+  end
+  queue_rules[name] = r
+  return r
+end
+
+-- Use ----------------------------------------------------------------------------------------------------
+
+local flows = {}
+
+-- Kept as "running parked", and not at all while both are nought.
+local UNUSED = '0 0'
+
+local function open_flow(field, kind, name, raw)
+  local running, parked = 0, 0
+  if raw then
+    local space = raw:find(' ', 1, true)
+    running, parked = tonumber(raw:sub(1, space - 1)), tonumber(raw:sub(space + 1))
+  end
+  local f = { field = field, kind = kind, name = name, running = running, parked = parked, freed = 0, was = raw or UNUSED }
+  flows[field] = f
+  return f
+end
+
+-- What X uses: tasks running, lanes parked, and what has been freed since it was last looked at.
+local function flow_of(field, kind, name)
+  return flows[field] or open_flow(field, kind, name, redis.call('HGET', K.flows, field))
+end
+
+local lane_flows, lane_queues, lane_clients = {}, {}, {}
+
+-- The queue and the client of a lane.
+local function parts_of(lane)
+  local client = lane_clients[lane]
+  if client then return lane_queues[lane], client end
+  lane_queues[lane], lane_clients[lane] = lane_name(lane):match('^%d/([^/]*)/(.*)$')
+  return lane_queues[lane], lane_clients[lane]
+end
+
+-- The flows of a lane's client and queue.
+local function flows_of(lane)
+  local both = lane_flows[lane]
+  if not both then
+    local queue_name, client = parts_of(lane)
+    both = { flow_of('c/' .. client, 'c', client), flow_of('q/' .. queue_name, 'q', queue_name) }
+    lane_flows[lane] = both
+  end
+  return both[1], both[2]
+end
+
+-- Reads the flows and limits of many lanes' clients in two calls.
+local function preload_flows(numbers)
+  if #numbers < 2 then return end
+  local fields, names, seen = {}, {}, {}
+  for _, number in ipairs(numbers) do
+    if not lane_flows[number] then
+      local _, client = parts_of(number)
+      local field = 'c/' .. client
+      if not seen[field] and not flows[field] then
+        seen[field] = true
+        fields[#fields + 1], names[#names + 1] = field, client
+      end
+    end
+  end
+  if #fields < 2 then return end
+  for place, raw in ipairs(redis.call('HMGET', K.flows, unpack(fields))) do
+    open_flow(fields[place], 'c', names[place], raw)
+  end
+  for place, packed in ipairs(redis.call('HMGET', K.limits, unpack(fields))) do
+    if limits[fields[place]] == nil then limits[fields[place]] = packed and cmsgpack.unpack(packed) or false end
+  end
+end
+
+-- A queue's tokens as of now: a bucket of `burst` that fills at `rate` a second.
+local function tokens_of(f, rules)
+  if not f.tokens then
+    local raw = redis.call('HGET', K.flows, 'b/' .. f.name)
+    if raw then
+      local b = cmsgpack.unpack(raw)
+      f.tokens = math.min(rules.burst, b[1] + math.max(0, now - b[2]) * rules.rate / 1000)
+    else
+      f.tokens = rules.burst
+    end
+  end
+  return f.tokens
+end
+
+-- The sums of many small parts of a token fall short of it by less than this.
+local NEARLY = 1e-6
+
+-- How many tasks of X may begin now.
+local function room_of(f)
+  if f.kind == 'c' then
+    local l = limits_of_client(f.name)
+    if not l.enabled then return 0 end
+    return l.concurrent < 0 and math.huge or l.concurrent - f.running
+  end
+  local r = rules_of_queue(f.name)
+  if r.paused then return 0 end
+  local room = r.concurrent < 0 and math.huge or r.concurrent - f.running
+  if r.rate then room = math.min(room, math.floor(tokens_of(f, r) + NEARLY)) end
+  return room
+end
+
+local function has_rate(f)
+  return f.kind == 'q' and rules_of_queue(f.name).rate
+end
+
+-- Milliseconds until a queue's rate lets one go; nil where that is not what it waits for.
+local function until_token(f)
+  if f.kind == 'c' then return nil end
+  local r = rules_of_queue(f.name)
+  if not r.rate then return nil end
+  local missing = 1 - tokens_of(f, r)
+  return missing > NEARLY and math.ceil(missing * 1000 / r.rate) or nil
+end
+
+local function take_slots(f, count)
+  f.running, f.dirty = f.running + count, true
+  if f.kind == 'q' then
+    local r = rules_of_queue(f.name)
+    if r.rate then
+      f.tokens, f.tokens_spent = tokens_of(f, r) - count, true
+    end
+  end
+end
+
+-- A task's lease has begun otherwise than by a claim: it takes its slots without asking.
+local function occupy(task)
+  local c, q = flows_of(task.lane)
+  c.running, q.running, c.dirty, q.dirty = c.running + 1, q.running + 1, true, true
+end
+
+-- A task's lease is over. Whoever calls it clears the lease.
+local function vacate(task)
+  if not task.lease then return end
+  local c, q = flows_of(task.lane)
+  c.running, c.freed, c.dirty = math.max(0, c.running - 1), c.freed + 1, true
+  q.running, q.freed, q.dirty = math.max(0, q.running - 1), q.freed + 1, true
+end
+
+-- Parking ------------------------------------------------------------------------------------------------
+
+local PAD = string.rep(' ', ID)
+
+-- When X is looked at again although no slot is given back: at its next token, or never (inf).
+local function plan_wake(f)
+  if f.parked <= 0 then
+    remove_time(K.wakes, f.field)
+    return
+  end
+  local wait = until_token(f)
+  redis.call('ZADD', K.wakes, wait and now + wait or 'inf', f.field)
+  first_times[K.wakes] = nil
+end
+
+local function park(f, number)
+  push_back(queue('p' .. f.field), number .. PAD:sub(#number + 1))
+  local q = queue(number)
+  q.ringed, q.credit, q.dirty = PARKED, false, true
+  f.parked, f.dirty = f.parked + 1, true
+  if f.parked == 1 or has_rate(f) then plan_wake(f) end
+end
+
+local woken = 0
+
+-- Brings up to `count` parked lanes of X back to the ends of their rings, those parked longest first.
+local function unpark(f, count)
+  local waiting = queue('p' .. f.field)
+  local patience = MAX_WOKEN * 10
+  while count > 0 and patience > 0 and f.parked > 0 do
+    local entry = pop_front(waiting)
+    if not entry then
+      f.parked = 0
+      break
+    end
+    f.parked = f.parked - 1
+    local number = entry:match('^%d+')
+    local q = queue(number)
+    q.ringed, q.dirty = q.length > 0, true
+    if q.ringed then
+      redis.call('RPUSH', K.rings[lane_rank(number)], number)
+      count, woken = count - 1, woken + 1
+    end
+    patience = patience - 1
+  end
+  f.dirty = true
+  if count > 0 and f.parked > 0 then
+    -- Lanes that a purge has emptied have used the patience up: whoever claims next goes on.
+    redis.call('ZADD', K.wakes, now, f.field)
+    first_times[K.wakes] = nil
+  elseif f.parked == 0 or has_rate(f) then
+    plan_wake(f)
+  end
+end
+
+-- After X has changed: as many lanes as it has room for more now come back, `least` at least.
+local function go_on(f, least)
+  local more = math.max(f.freed, least)
+  f.freed = 0
+  if f.parked <= 0 or more == 0 then return end
+  local room = room_of(f)
+  if room >= 1 then unpark(f, math.min(room, more, MAX_WOKEN))
+  elseif has_rate(f) then plan_wake(f) end
+end
+
+-- Slots that were given back are offered to the lanes that wait for them.
+local function offer_freed()
+  for _, f in pairs(flows) do
+    if f.freed > 0 then go_on(f, 0) end
+  end
+end
+
+-- Lanes whose time to be looked at again has come; whether there may be more of them.
+local function wake_parked()
+  if (first_time(K.wakes) or math.huge) > now then return false end
+  local fields = redis.call('ZRANGEBYSCORE', K.wakes, '-inf', now, 'LIMIT', 0, MAX_WOKEN)
+  for _, field in ipairs(fields) do
+    local f = flow_of(field, field:sub(1, 1), field:sub(3))
+    local room = room_of(f)
+    plan_wake(f)
+    if room >= 1 and f.parked > 0 then unpark(f, math.min(room, MAX_WOKEN)) end
+  end
+  return #fields >= MAX_WOKEN
+end
+
+-- Where a lane goes after its turn; the lanes parked with its client or queue go on where there is room.
+local function end_turn(number)
+  local c, q = flows_of(number)
+  local lane = queue(number)
+  lane.dirty = true
+  local stays = false
+  if lane.length == 0 then
+    lane.ringed, lane.credit = false, false
+  elseif room_of(c) < 1 then
+    park(c, number)
+  elseif room_of(q) < 1 then
+    park(q, number)
+  else
+    stays = true
+  end
+  go_on(c, 1)
+  go_on(q, 1)
+  return stays
+end
+
+before_commit[#before_commit + 1] = function()
+  offer_freed()
+  local kept, gone = {}, {}
+  for field, f in pairs(flows) do
+    local use = f.running .. ' ' .. f.parked
+    if f.dirty and use ~= f.was then
+      if use == UNUSED then
+        gone[#gone + 1] = field
+      else
+        kept[#kept + 1], kept[#kept + 2] = field, use
+      end
+    end
+    if f.tokens_spent then
+      kept[#kept + 1], kept[#kept + 2] = 'b/' .. f.name, cmsgpack.pack({ f.tokens, now })
+    end
+  end
+  call_in_chunks('HSET', K.flows, kept)
+  call_in_chunks('HDEL', K.flows, gone)
+end

@@ -1,0 +1,34 @@
+-- Changes settings, if they are still what the change was made of, and keeps an entry of it.
+-- ARGV[1] skew, ARGV[2] channel, ARGV[3] field, ARGV[4] revision it is a change of (empty: there must be none),
+--   ARGV[5] JSON (empty: they are removed), ARGV[6] what the commands need of them (JSON list), ARGV[7] 1 when a client
+--   has lists that only the service can read, ARGV[8] token of this call, ARGV[9] entry for the audit, ARGV[10] the most
+--   entries to keep.
+-- Returns 1, or 0 when they are others by now. A second sending of the same change finds it done.
+local field = ARGV[3]
+local current = redis.call('HGET', K.settings, field)
+local revision = current and current:match('^%d+') or ''
+if revision ~= ARGV[4] then return was_kept(ARGV[8]) and 1 or 0 end
+if ARGV[5] == '' then
+  redis.call('HDEL', K.settings, field)
+  redis.call('HDEL', K.limits, field)
+  redis.call('ZREM', K.index, field)
+else
+  local next_revision = redis.call('HINCRBY', K.meta, 'revision', 1)
+  local packed = cjson.decode(ARGV[6])
+  if ARGV[7] == '1' then packed[#packed + 1] = next_revision end
+  redis.call('HSET', K.settings, field, next_revision .. ' ' .. ARGV[5])
+  redis.call('HSET', K.limits, field, cmsgpack.pack(packed))
+  redis.call('ZADD', K.index, 0, field)
+end
+keep_entry(ARGV[8], ARGV[9], ARGV[10])
+
+-- Lanes that are held back are looked at again, by whoever claims next: what holds them may hold them no longer.
+if field:sub(1, 2) == 't/' then
+  for _, held in ipairs(redis.call('ZRANGE', K.wakes, 0, -1)) do
+    if held:sub(1, 2) == 'c/' then redis.call('ZADD', K.wakes, now, held) end
+  end
+elseif redis.call('ZSCORE', K.wakes, field) then
+  redis.call('ZADD', K.wakes, now, field)
+end
+redis.call('PUBLISH', channel, 'work')
+return 1
