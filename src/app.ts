@@ -2,7 +2,9 @@
 
 import { hostname } from "node:os";
 import process from "node:process";
-import { createApi, createHealthApi } from "./api/server.ts";
+import type { HealthSource } from "./api/health.ts";
+import { type Api, adminOpenWarning, createApi, createHealthApi } from "./api/server.ts";
+import { settingsRoutes } from "./app/admin.ts";
 import { healthOf, type RoleState } from "./app/health.ts";
 import { LateStore } from "./app/late-store.ts";
 import { Opened } from "./app/opened.ts";
@@ -12,6 +14,8 @@ import type { Clock } from "./core/clock.ts";
 import { idGenerator } from "./core/id.ts";
 import type { TaskStore } from "./core/store.ts";
 import { type HttpServer, runtimeName, serveHttp } from "./runtime.ts";
+import { ClientKeys } from "./service/client-keys.ts";
+import { PurgeRunner } from "./service/purges.ts";
 import { TaskService } from "./service/tasks.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { createHttpTransport } from "./transport/http/http.ts";
@@ -87,18 +91,14 @@ export async function startApp(options: AppOptions): Promise<App> {
     opened.add("transports", () => transports.close());
 
     const health = healthOf(state, clock);
+    const purges = new PurgeRunner({ store: late, clock, logger });
+    opened.add("purges", () => purges.close());
+    const addressOf = (request: Request) => server.addressOf(request);
     const { fetch } =
       role === "work"
         ? createHealthApi({ health, logger, version: VERSION })
-        : createApi({
-            service: taskService(options, late, transports),
-            health,
-            adminKey: config.ADMIN_API_KEY ?? null,
-            logger,
-            version: VERSION,
-            maxPayloadBytes: config.MAX_PAYLOAD_BYTES,
-          });
-    const server = serveHttp({
+        : wholeApi(options, { store: late, transports, health, purges, addressOf });
+    const server: HttpServer = serveHttp({
       hostname: config.HOST,
       port: config.PORT,
       fetch,
@@ -152,15 +152,41 @@ async function openUnlessAborted(plan: StorePlan, options: OpenOptions): Promise
   }
 }
 
-function taskService({ role, config, clock }: AppOptions, store: LateStore, transports: TransportRegistry) {
-  return new TaskService({
+/** What the API is made of beside the settings. */
+interface ApiParts {
+  readonly store: LateStore;
+  readonly transports: TransportRegistry;
+  readonly health: HealthSource;
+  readonly purges: PurgeRunner;
+  readonly addressOf: (request: Request) => string | null;
+}
+
+function wholeApi({ role, config, clock, logger }: AppOptions, parts: ApiParts): Api {
+  const { store, transports, health, purges, addressOf } = parts;
+  // ALLOW_PRIVATE_URLS is usually told to the workers only, so a `serve` that was told nothing asks them.
+  const asksWorkers = role === "serve" && config.ALLOW_PRIVATE_URLS === undefined;
+  const shared = {
     store,
-    transports,
     clock,
-    newId: idGenerator((bytes) => crypto.getRandomValues(bytes)),
+    transports,
+    privateTargets: asksWorkers ? ("ask-workers" as const) : ("check" as const),
+  };
+  return createApi({
+    service: new TaskService({
+      ...shared,
+      newId: taskIds(),
+      maxPayloadBytes: config.MAX_PAYLOAD_BYTES,
+    }),
+    moreRoutes: settingsRoutes({ ...shared, defaultTier: config.DEFAULT_CLIENT_TIER, purges }),
+    health,
+    adminKey: config.ADMIN_API_KEY ?? null,
+    clientAuth: config.CLIENT_AUTH,
+    clientKeys: new ClientKeys(store),
+    addressOf,
+    clock,
+    logger,
+    version: VERSION,
     maxPayloadBytes: config.MAX_PAYLOAD_BYTES,
-    // ALLOW_PRIVATE_URLS is usually told to the workers only, so a `serve` that was told nothing asks them.
-    privateTargets: role === "serve" && config.ALLOW_PRIVATE_URLS === undefined ? "ask-workers" : "check",
   });
 }
 
@@ -178,6 +204,7 @@ function createWorker(
     transports,
     clock,
     random: Math.random,
+    newId: taskIds(),
     logger,
     concurrency: config.WORKER_CONCURRENCY,
     leaseMs: config.LEASE_SEC * 1_000,
@@ -188,12 +215,14 @@ function createWorker(
   });
 }
 
+function taskIds() {
+  return idGenerator((bytes) => crypto.getRandomValues(bytes));
+}
+
 function logWarnings({ role, config, logger, warnings }: AppOptions, plan: StorePlan) {
   for (const warning of warnings) logger.warn(warning);
   if (role !== "work" && config.ADMIN_API_KEY === undefined) {
-    logger.warn(
-      "ADMIN IS OPEN: ADMIN_API_KEY is not set, so whoever reaches this port can list, change and cancel every task",
-    );
+    logger.warn(adminOpenWarning(config.CLIENT_AUTH));
   }
   if (role !== "all" && plan.isPrivate) {
     logger.warn(

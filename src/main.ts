@@ -3,7 +3,7 @@
 import process from "node:process";
 import { REDIS_GRAMMAR } from "./app/redis-store.ts";
 import { startApp } from "./app.ts";
-import type { CliHost, Output } from "./cli/host.ts";
+import { type CliHost, EXIT, type Output } from "./cli/host.ts";
 import { runCli } from "./cli/program.ts";
 import { type LoadedConfig, loadConfig, processEnv, type Role } from "./config.ts";
 import { messageOf, TaskRunnerError } from "./core/errors.ts";
@@ -35,7 +35,7 @@ const host: CliHost = {
 
 /**
  * Runs a role until SIGTERM or SIGINT, then stops it and resolves to 0. A second signal ends the process at
- * once with 1. Resolves to 1 when the role cannot start, to 0 when a signal broke off its start.
+ * once with 1. Resolves to 1 when the role cannot start, to 2 when a setting is why, to 0 when a signal broke off its start.
  */
 async function runRole(role: Role, { config, warnings }: LoadedConfig): Promise<number> {
   if (role !== "serve") allowRequestsAtOnce(config.WORKER_CONCURRENCY, host.env);
@@ -56,7 +56,8 @@ async function runRole(role: Role, { config, warnings }: LoadedConfig): Promise<
     // A cause we know is told in its one line; anything else is a bug, and its stack is wanted.
     if (!(error instanceof TaskRunnerError)) logger.fatal({ err: error }, "start failed");
     stderr.write(`error: ${messageOf(error)}\n`);
-    return 1;
+    // A setting that only the open store could judge is as wrong as one that was refused at once.
+    return error instanceof TaskRunnerError && error.code === "validation_failed" ? EXIT.usage : EXIT.failed;
   }
   const signal = await signalled;
   logger.info({ signal }, "shutting down");

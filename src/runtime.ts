@@ -5,12 +5,17 @@ import { hostInUrl, reachableHost } from "./core/address.ts";
 import type { CancelTimer, Clock } from "./core/clock.ts";
 import { messageOf, TaskRunnerError } from "./core/errors.ts";
 
+/** What Deno tells of a request's connection; asked for the address only when it is wanted, for reading it costs. */
+interface DenoConnection {
+  readonly remoteAddr: { readonly hostname?: string };
+}
+
 /** The part of Deno's API that is used here; its own types clash with Bun's. */
 interface DenoApi {
   readonly version: { readonly deno: string };
   serve(
     options: { hostname: string; port: number; onListen: () => void },
-    handler: (request: Request) => Response | Promise<Response>,
+    handler: (request: Request, info: DenoConnection) => Response | Promise<Response>,
   ): {
     readonly addr: { readonly port: number };
     readonly finished: Promise<void>;
@@ -62,6 +67,8 @@ export interface HttpServer {
   readonly hostname: string;
   /** Where a client on this machine reaches it, without a slash at the end. */
   readonly url: string;
+  /** The address that a request under way comes from, which may be a proxy's; null where it is not known. */
+  addressOf(request: Request): string | null;
   /**
    * Stops accepting, lets requests in flight finish for at most `graceMs`, then closes what is left.
    * Never rejects.
@@ -103,18 +110,23 @@ function serveOnBun({ hostname, port, fetch, idleTimeoutSec }: ServeOptions): Ht
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     fetch: (request) => fetch(request),
   });
-  return httpServer(hostname, server.port ?? port, {
-    drained: () => server.stop(),
-    close: () => server.stop(true),
-  });
+  return {
+    ...httpServer(hostname, server.port ?? port, {
+      drained: () => server.stop(),
+      close: () => server.stop(true),
+    }),
+    addressOf: (request) => server.requestIP(request)?.address ?? null,
+  };
 }
 
 function serveOnDeno(deno: DenoApi, { hostname, port, fetch }: ServeOptions): HttpServer {
   // Deno 2.9 closes a server gently or by force, but fails when force follows: so what is still in flight
   // then is answered, which ends the gentle close.
   const giveUps = new Set<() => void>();
-  const answer = (request: Request): Promise<Response> =>
-    new Promise((resolve, reject) => {
+  const infos = new WeakMap<Request, DenoConnection>();
+  const answer = (request: Request, info: DenoConnection) =>
+    new Promise<Response>((resolve, reject) => {
+      infos.set(request, info);
       const giveUp = () => resolve(new Response(null, { status: 503 }));
       giveUps.add(giveUp);
       new Promise<Response>((resolved) => resolved(fetch(request)))
@@ -122,13 +134,16 @@ function serveOnDeno(deno: DenoApi, { hostname, port, fetch }: ServeOptions): Ht
         .finally(() => giveUps.delete(giveUp));
     });
   const server = deno.serve({ hostname, port, onListen: () => {} }, answer);
-  return httpServer(hostname, server.addr.port, {
-    drained: () => server.shutdown(),
-    close: async () => {
-      for (const giveUp of giveUps) giveUp();
-      await server.finished;
-    },
-  });
+  return {
+    ...httpServer(hostname, server.addr.port, {
+      drained: () => server.shutdown(),
+      close: async () => {
+        for (const giveUp of giveUps) giveUp();
+        await server.finished;
+      },
+    }),
+    addressOf: (request) => infos.get(request)?.remoteAddr.hostname ?? null,
+  };
 }
 
 /** How a server is stopped: gently, which may take for ever, and at once. */
@@ -140,7 +155,7 @@ interface Stoppable {
 /** What closing by force may take at most; a connection that will not go is left to the end of the process. */
 const CLOSE_MS = 1_000;
 
-function httpServer(hostname: string, port: number, stoppable: Stoppable): HttpServer {
+function httpServer(hostname: string, port: number, stoppable: Stoppable): Omit<HttpServer, "addressOf"> {
   return {
     hostname,
     port,

@@ -3,11 +3,14 @@
 import { Type } from "@sinclair/typebox";
 import { TaskRunnerError } from "../core/errors.ts";
 import { type EnqueueRequest, EnqueueRequestSchema, MAX_BATCH_ITEMS } from "../service/enqueue-request.ts";
+import type { Accepted } from "../service/handover.ts";
 import { invalid } from "../service/new-task.ts";
-import type { Accepted, TaskService } from "../service/tasks.ts";
+import type { TaskService } from "../service/tasks.ts";
 import { acceptedJson, contextOf, DuplicateSchema, ENQUEUE_HEADERS, EnqueuedSchema } from "./enqueue.ts";
+import { type Caller, refusalOf } from "./identity.ts";
 import { JSON_TYPE, mediaTypeOf, NDJSON_TYPE, parseJson, readText } from "./json-body.ts";
 import { ProblemSchema, shownFields } from "./problem.ts";
+import { RATE_HEADERS, rateHeaders } from "./rate-headers.ts";
 import { json, type Route } from "./route.ts";
 import { compile, type Validator } from "./validate.ts";
 
@@ -50,7 +53,7 @@ export function batchRoute(service: TaskService): Route {
     method: "POST",
     path: "/v1/enqueue/batch",
     summary: `Hand in up to ${MAX_BATCH_ITEMS} tasks, each admitted on its own`,
-    admin: false,
+    access: "task",
     headers: {
       ...ENQUEUE_HEADERS,
       "Idempotency-Key": "As for one task: the task at index N has the key {Idempotency-Key}:N.",
@@ -59,18 +62,27 @@ export function batchRoute(service: TaskService): Route {
       { type: JSON_TYPE, schema: BatchRequestSchema },
       { type: NDJSON_TYPE, schema: EnqueueRequestSchema },
     ],
-    answers: { 202: { description: "What became of each task.", schema: BatchAnswerSchema } },
-    problems: [400, 413, 415, 503],
-    async handle({ request }) {
+    answers: {
+      202: {
+        description: "What became of each task. The RateLimit headers where all are of one client.",
+        schema: BatchAnswerSchema,
+        headers: RATE_HEADERS,
+      },
+    },
+    problems: [400, 401, 413, 415, 429, 503],
+    async handle({ request, caller }) {
       const type = mediaTypeOf(request, [JSON_TYPE, NDJSON_TYPE]);
       const text = await readText(request, MAX_BATCH_BYTES);
       const values = type === NDJSON_TYPE ? linesOf(text) : itemsOf(parseJson(text), frame);
       if (values.length === 0 || values.length > MAX_BATCH_ITEMS) {
         throw invalid([{ path: "tasks", message: `must be 1 to ${MAX_BATCH_ITEMS} tasks` }]);
       }
-      const items = values.map((value) => checkedItem(value, item));
-      const results = await service.enqueueBatch(items, contextOf(request));
-      return json(202, answerOf(results));
+      const items = await admitted(
+        values.map((value) => checkedItem(value, item)),
+        caller,
+      );
+      const { results, rate } = await service.enqueueBatch(items, contextOf(request));
+      return json(202, answerOf(results), rate && rateHeaders(rate));
     },
   };
 }
@@ -97,6 +109,21 @@ function linesOf(text: string): readonly unknown[] {
 function checkedItem(value: unknown, item: Validator<EnqueueRequest>): EnqueueRequest | TaskRunnerError {
   if (value instanceof TaskRunnerError || item.fits(value)) return value;
   return invalid(item.problems(value));
+}
+
+/** The items, with an error in place of those that the caller may not hand in. Asks once for each client. */
+async function admitted(
+  items: readonly (EnqueueRequest | TaskRunnerError)[],
+  caller: Caller,
+): Promise<readonly (EnqueueRequest | TaskRunnerError)[]> {
+  if (caller.seesAll) return items;
+  const clients = new Set(items.flatMap((one) => (one instanceof TaskRunnerError ? [] : [one.client_id])));
+  const refusals = new Map<string, TaskRunnerError>();
+  const ask = async (id: string) => {
+    if (!(await caller.mayUse(id))) refusals.set(id, refusalOf(caller, id));
+  };
+  await Promise.all([...clients].map(ask));
+  return items.map((one) => (one instanceof TaskRunnerError ? one : (refusals.get(one.client_id) ?? one)));
 }
 
 function answerOf(results: readonly (Accepted | TaskRunnerError)[]) {

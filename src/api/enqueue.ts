@@ -3,9 +3,12 @@
 import { Type } from "@sinclair/typebox";
 import type { Durability } from "../core/store.ts";
 import { EnqueueRequestSchema } from "../service/enqueue-request.ts";
+import type { Accepted } from "../service/handover.ts";
 import { invalid, type RequestContext } from "../service/new-task.ts";
-import type { Accepted, TaskService } from "../service/tasks.ts";
+import type { TaskService } from "../service/tasks.ts";
+import { refusalOf } from "./identity.ts";
 import { JSON_TYPE, mediaTypeOf, parseJson, readText } from "./json-body.ts";
+import { RATE_HEADERS, rateHeaders } from "./rate-headers.ts";
 import { json, type Route } from "./route.ts";
 import { compile } from "./validate.ts";
 
@@ -83,20 +86,27 @@ export function enqueueRoute(service: TaskService, maxPayloadBytes: number): Rou
     method: "POST",
     path: "/v1/enqueue",
     summary: "Hand in a task",
-    admin: false,
+    access: "task",
     headers: ENQUEUE_HEADERS,
     body: [{ type: JSON_TYPE, schema: EnqueueRequestSchema }],
     answers: {
-      202: { description: "The task is kept.", schema: EnqueuedSchema },
-      200: { description: "There is such a task already; none was made.", schema: DuplicateSchema },
+      202: { description: "The task is kept.", schema: EnqueuedSchema, headers: RATE_HEADERS },
+      200: {
+        description: "There is such a task already; none was made.",
+        schema: DuplicateSchema,
+        headers: RATE_HEADERS,
+      },
     },
-    problems: [400, 413, 415, 422, 503],
-    async handle({ request }) {
+    problems: [400, 401, 403, 404, 409, 413, 415, 422, 429, 503],
+    async handle({ request, caller }) {
       mediaTypeOf(request, [JSON_TYPE]);
       const value = parseJson(await readText(request, maxBytes));
       if (!validator.fits(value)) throw invalid(validator.problems(value));
+      if (!caller.seesAll && !(await caller.mayUse(value.client_id)))
+        throw refusalOf(caller, value.client_id);
       const accepted = await service.enqueue(value, contextOf(request));
-      return json(accepted.result.kind === "created" ? 202 : 200, acceptedJson(accepted));
+      const { result, rate } = accepted;
+      return json(result.kind === "created" ? 202 : 200, acceptedJson(accepted), rate && rateHeaders(rate));
     },
   };
 }

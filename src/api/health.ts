@@ -66,7 +66,15 @@ export function healthRoutes(
 }
 
 function route(path: string, summary: string, handle: Route["handle"]): Route {
-  return { method: "GET", path, summary, admin: false, answers: answers(HealthSchema), problems: [], handle };
+  return {
+    method: "GET",
+    path,
+    summary,
+    access: "open",
+    answers: answers(HealthSchema),
+    problems: [],
+    handle,
+  };
 }
 
 function answers(schema: typeof HealthSchema | typeof DetailedSchema): Route["answers"] {

@@ -1,35 +1,67 @@
 /** GET /openapi.json: the OpenAPI 3.1 document, written from the very routes and schemas that are served. */
 
 import { type TSchema, Type } from "@sinclair/typebox";
+import type { ClientAuth } from "./identity.ts";
 import { ProblemSchema } from "./problem.ts";
+import { RATE_HEADERS } from "./rate-headers.ts";
 import type { Route } from "./route.ts";
+
+/** Which keys this server asks for. */
+export interface Security {
+  readonly clientAuth: ClientAuth;
+  readonly adminKeySet: boolean;
+}
+
+const SECURITY_SCHEMES = {
+  adminKey: {
+    type: "apiKey",
+    in: "header",
+    name: "X-Admin-Key",
+    description: "The key of whoever looks after the runner.",
+  },
+  clientKey: {
+    type: "apiKey",
+    in: "header",
+    name: "X-API-Key",
+    description: "A key of a client, trk.{client_id}.{secret}: opens this client's tasks and no others.",
+  },
+  clientBearer: { type: "http", scheme: "bearer", description: "The same key of a client." },
+};
 
 const REQUEST_ID_HEADER = {
   "X-Request-Id": { description: "The caller's own, or one made here.", schema: { type: "string" } },
 };
 
+const RETRY_AFTER = { "Retry-After": "Seconds after which to try again." };
+/** What problems of a status carry beside the problem. */
+const PROBLEM_HEADERS: Readonly<Record<number, Readonly<Record<string, string>>>> = {
+  401: { "WWW-Authenticate": "What a key may be sent as." },
+  429: { ...RETRY_AFTER, ...RATE_HEADERS },
+  503: RETRY_AFTER,
+};
+
 /** Adds to `routes` the one that describes them all, itself included. */
-export function withOpenApi(routes: readonly Route[], version: string): readonly Route[] {
+export function withOpenApi(routes: readonly Route[], version: string, security: Security): readonly Route[] {
   let document = "";
   const route: Route = {
     method: "GET",
     path: "/openapi.json",
     summary: "This document",
-    admin: false,
+    access: "open",
     answers: { 200: { description: "OpenAPI 3.1.", schema: Type.Object({}) } },
     problems: [],
     handle: () => ({ status: 200, body: document }),
   };
   const all = [...routes, route];
-  document = JSON.stringify(openApiDocument(all, version));
+  document = JSON.stringify(openApiDocument(all, version, security));
   return all;
 }
 
-function openApiDocument(routes: readonly Route[], version: string) {
+function openApiDocument(routes: readonly Route[], version: string, security: Security) {
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) {
     const path = route.path.replace(/:(\w+)/g, "{$1}");
-    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route) };
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route, security) };
   }
   const { value, schemas } = withReferences(paths);
   return {
@@ -38,7 +70,7 @@ function openApiDocument(routes: readonly Route[], version: string) {
     paths: value,
     components: {
       schemas,
-      securitySchemes: { adminKey: { type: "apiKey", in: "header", name: "X-Admin-Key" } },
+      securitySchemes: SECURITY_SCHEMES,
     },
   };
 }
@@ -59,7 +91,7 @@ function withReferences(value: unknown) {
   return { value: refer(value), schemas };
 }
 
-function operation(route: Route) {
+function operation(route: Route, security: Security) {
   return {
     operationId: operationId(route),
     summary: route.summary,
@@ -71,8 +103,18 @@ function operation(route: Route) {
       },
     }),
     responses: { ...answers(route), ...problems(route) },
-    ...(route.admin && { security: [{ adminKey: [] }] }),
+    security: keysOf(route, security),
   };
+}
+
+/** The keys of which one will do, an empty one among them where none is needed; none at all where none is looked at. */
+function keysOf({ access }: Route, { clientAuth, adminKeySet }: Security): readonly Record<string, []>[] {
+  if (access === "open" || (access === "task" && clientAuth === "off")) return [];
+  const forAdmin = access === "admin" || clientAuth === "off";
+  const keys: Record<string, []>[] = [{ adminKey: [] }];
+  if (!forAdmin) keys.push({ clientKey: [] }, { clientBearer: [] });
+  const keyless = forAdmin ? !adminKeySet : clientAuth === "optional" && (access === "task" || !adminKeySet);
+  return keyless ? [...keys, {}] : keys;
 }
 
 /** `post_v1_tasks_id_run` of `POST /v1/tasks/:id/run`. */
@@ -101,13 +143,22 @@ function parameters({ path, query, headers }: Route) {
 
 function answers(route: Route) {
   return Object.fromEntries(
-    Object.entries(route.answers).map(([status, { description, schema }]) => [
+    Object.entries(route.answers).map(([status, { description, schema, headers }]) => [
       status,
       {
         description,
-        headers: REQUEST_ID_HEADER,
+        headers: { ...REQUEST_ID_HEADER, ...headersOf(headers ?? {}) },
         content: { "application/json": { schema } },
       },
+    ]),
+  );
+}
+
+function headersOf(meanings: Readonly<Record<string, string>>) {
+  return Object.fromEntries(
+    Object.entries(meanings).map(([name, description]) => [
+      name,
+      { description, schema: { type: "string" } },
     ]),
   );
 }
@@ -117,7 +168,11 @@ function problems(route: Route) {
   return Object.fromEntries(
     route.problems.map((status) => [
       status,
-      { description: "A problem.", headers: REQUEST_ID_HEADER, content },
+      {
+        description: "A problem.",
+        headers: { ...REQUEST_ID_HEADER, ...headersOf(PROBLEM_HEADERS[status] ?? {}) },
+        content,
+      },
     ]),
   );
 }

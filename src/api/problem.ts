@@ -2,6 +2,7 @@
 
 import { Type } from "@sinclair/typebox";
 import type { ErrorCode, FieldProblem, TaskRunnerError } from "../core/errors.ts";
+import { rateHeaders } from "./rate-headers.ts";
 import type { Answer } from "./route.ts";
 
 interface Kind {
@@ -14,11 +15,18 @@ const KINDS: Readonly<Record<ErrorCode, Kind>> = {
   malformed_json: { status: 400, title: "The body is not JSON" },
   unsupported_media_type: { status: 415, title: "The Content-Type is not supported" },
   unauthorized: { status: 401, title: "A key is missing or wrong" },
+  forbidden: { status: 403, title: "This is not allowed" },
+  client_disabled: { status: 403, title: "The client is disabled" },
+  rate_limited: { status: 429, title: "The client has used up its requests" },
+  too_many_attempts: { status: 429, title: "Too many wrong keys" },
   not_found: { status: 404, title: "There is nothing at this path" },
   task_not_found: { status: 404, title: "There is no such task" },
   queue_not_found: { status: 404, title: "There is no such queue" },
+  queue_disabled: { status: 409, title: "The queue is disabled" },
+  client_not_found: { status: 404, title: "There is no such client" },
+  tier_not_found: { status: 404, title: "There is no such tier" },
   method_not_allowed: { status: 405, title: "The path does not take this method" },
-  conflict: { status: 409, title: "The task's state does not allow this" },
+  conflict: { status: 409, title: "The state of things does not allow this" },
   payload_too_large: { status: 413, title: "The request is too large" },
   target_forbidden: { status: 422, title: "The target is not allowed" },
   overloaded: { status: 503, title: "The server is overloaded" },
@@ -28,6 +36,8 @@ const KINDS: Readonly<Record<ErrorCode, Kind>> = {
   internal_error: { status: 500, title: "Something went wrong on our side" },
 };
 
+/** What a key may be sent as; which kinds of key a route takes, the problem's detail tells. */
+const CHALLENGE = 'Bearer realm="task-runner", ApiKey realm="task-runner", header="X-Admin-Key"';
 /** A caller that is told to come back, but not when, is told this. */
 const DEFAULT_RETRY_AFTER_SEC = 1;
 /** So that an answer stays small whatever nonsense came in. */
@@ -59,11 +69,14 @@ export const ProblemSchema = Type.Object(
 /** The answer that tells of `error`. */
 export function problemAnswer(error: TaskRunnerError): Answer {
   const { status, title } = KINDS[error.code];
-  const headers: Record<string, string> = { "content-type": "application/problem+json" };
+  const headers: Record<string, string> = {
+    "content-type": "application/problem+json",
+    ...(error.rate !== undefined && rateHeaders(error.rate)),
+  };
   if (error.retryAfterSec !== undefined || status === 503) {
     headers["retry-after"] = String(Math.ceil(error.retryAfterSec ?? DEFAULT_RETRY_AFTER_SEC));
   }
-  if (status === 401) headers["www-authenticate"] = 'ApiKey realm="task-runner", header="X-Admin-Key"';
+  if (status === 401) headers["www-authenticate"] = CHALLENGE;
   const body = JSON.stringify({
     type: `urn:task-runner:problem:${error.code}`,
     title,

@@ -1,6 +1,7 @@
 /** What a route is: the one description from which the server dispatches and the OpenAPI document is written. */
 
 import type { TSchema } from "@sinclair/typebox";
+import type { Access, Caller } from "./identity.ts";
 
 export type Method = "GET" | "POST" | "PATCH" | "DELETE";
 
@@ -9,6 +10,8 @@ export interface Call {
   readonly request: Request;
   /** The path's parameters, decoded. */
   readonly params: Readonly<Record<string, string>>;
+  /** Who asks, as far as the route's access needs to know. */
+  readonly caller: Caller;
 }
 
 /** What a route answers; the server adds what every answer carries. */
@@ -28,6 +31,8 @@ export interface MediaType {
 export interface RouteAnswer {
   readonly description: string;
   readonly schema: TSchema;
+  /** Headers beside those that every answer has, with what they mean. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export interface Route {
@@ -35,8 +40,8 @@ export interface Route {
   /** With `:name` for a parameter. */
   readonly path: string;
   readonly summary: string;
-  /** Whether it needs the admin key where one is set. */
-  readonly admin: boolean;
+  /** Who may call it. */
+  readonly access: Access;
   readonly body?: readonly MediaType[];
   /** An object schema, one property per query parameter. */
   readonly query?: TSchema;
@@ -50,6 +55,7 @@ export interface Route {
 }
 
 /** An answer of a value as JSON. */
-export function json(status: number, value: unknown): Answer {
-  return { status, body: JSON.stringify(value) };
+export function json(status: number, value: unknown, headers: Answer["headers"] | null = null): Answer {
+  const body = JSON.stringify(value);
+  return headers === null ? { status, body } : { status, body, headers };
 }

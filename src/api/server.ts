@@ -1,13 +1,15 @@
 /** Assembles the routes into one handler of requests, and gives every answer what all of them carry. */
 
 import { Elysia } from "elysia";
+import type { Clock } from "../core/clock.ts";
 import { TaskRunnerError } from "../core/errors.ts";
+import type { ClientKeys } from "../service/client-keys.ts";
 import type { TaskService } from "../service/tasks.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import { adminGuard } from "./admin-key.ts";
 import { batchRoute } from "./batch.ts";
 import { enqueueRoute } from "./enqueue.ts";
 import { type HealthSource, healthRoutes } from "./health.ts";
+import { type Access, ANYONE, type Caller, type ClientAuth, Gate } from "./identity.ts";
 import { withOpenApi } from "./openapi.ts";
 import { problemAnswer } from "./problem.ts";
 import { requestIds } from "./request-id.ts";
@@ -15,6 +17,7 @@ import type { Answer, Call, Route } from "./route.ts";
 import { taskListRoute } from "./task-list.ts";
 import { taskRoutes } from "./tasks.ts";
 import { rootRoute, versionRoute } from "./version.ts";
+import { WrongKeys } from "./wrong-keys.ts";
 
 /** Something that answers requests, for whatever server listens. */
 export interface Api {
@@ -23,79 +26,101 @@ export interface Api {
 
 export interface ApiOptions {
   readonly service: TaskService;
+  /** The routes of whoever looks after the runner, and others that are made elsewhere. */
+  readonly moreRoutes: readonly Route[];
   readonly health: HealthSource;
-  /** Null leaves listing and changing tasks open to everyone. */
+  /** Null leaves administration open to everyone. */
   readonly adminKey: string | null;
+  readonly clientAuth: ClientAuth;
+  readonly clientKeys: Pick<ClientKeys, "ownerOf" | "hasKeys">;
+  /** The address that a request came from, asked for when its key was wrong; null where it is not known. */
+  readonly addressOf: (request: Request) => string | null;
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly version: string;
   /** The largest body of a task, in bytes. */
   readonly maxPayloadBytes: number;
 }
 
-const ADMIN_OPEN =
-  "ADMIN IS OPEN: ADMIN_API_KEY is not set, so everyone who can reach this port can list, change and cancel tasks.";
+/** What everyone should know who runs without an admin key. */
+export function adminOpenWarning(clientAuth: ClientAuth): string {
+  const tasks =
+    clientAuth === "off"
+      ? "list, change and cancel every task, and change every client and queue."
+      : "make a key for any client and with it list, change and cancel its tasks.";
+  return `ADMIN IS OPEN: ADMIN_API_KEY is not set, so whoever reaches this port can ${tasks}`;
+}
 
 /** The whole API. */
 export function createApi(options: ApiOptions): Api {
-  const { service, health, adminKey, logger, version, maxPayloadBytes } = options;
+  const { service, moreRoutes, health, adminKey, clientAuth, clientKeys, logger, version } = options;
   const routes = [
-    enqueueRoute(service, maxPayloadBytes),
+    enqueueRoute(service, options.maxPayloadBytes),
     batchRoute(service),
     taskListRoute(service),
     ...taskRoutes(service),
-    ...healthRoutes(health, version, adminKey === null ? [ADMIN_OPEN] : []),
+    ...moreRoutes,
+    ...healthRoutes(health, version, adminKey === null ? [adminOpenWarning(clientAuth)] : []),
     versionRoute(version),
     rootRoute(version),
   ];
-  return assemble(withOpenApi(routes, version), adminKey, logger);
+  const gate = new Gate({ adminKey, clientAuth, keys: clientKeys, wrongKeys: new WrongKeys(options) });
+  const admit: Admit = (request, access) => gate.admit(request, access);
+  const security = { clientAuth, adminKeySet: adminKey !== null };
+  return assemble(withOpenApi(routes, version, security), admit, logger);
 }
 
 export type HealthApiOptions = Pick<ApiOptions, "health" | "logger" | "version">;
 
 /** Health and version alone, for a process that takes no tasks. */
 export function createHealthApi({ health, logger, version }: HealthApiOptions): Api {
-  return assemble([...healthRoutes(health, version, []), versionRoute(version)], null, logger);
+  return assemble([...healthRoutes(health, version, []), versionRoute(version)], () => ANYONE, logger);
 }
 
-function assemble(routes: readonly Route[], adminKey: string | null, logger: Logger): Api {
-  const respond = responder(adminGuard(adminKey), logger);
+type Admit = (request: Request, access: Access) => Caller | Promise<Caller>;
+
+function assemble(routes: readonly Route[], admit: Admit, logger: Logger): Api {
+  const respond = responder(admit, logger);
   // Bodies are read, checked and refused by the routes themselves, in one manner for all of them.
   const unparsed = { parse: "none" } as const;
   // Compiled now and not at the first request, which would otherwise wait a tenth of a second.
-  const app = new Elysia({ normalize: false, precompile: true });
+  // A standard host name would be one of four letters or more: a service named `api` would find nothing here.
+  const app = new Elysia({ normalize: false, precompile: true, handler: { standardHostname: false } });
   for (const [path, taken] of Map.groupBy(routes, (route) => route.path)) {
     for (const route of taken) {
       // Destructured: Elysia reads a handler's source, and prepares all that a whole context might be asked for.
-      const handle: Handler = ({ request, params }) => respond({ request, params }, route);
+      const handle: Handler = ({ request, params }) => respond(request, params, route);
       app.route(route.method, path, handle, unparsed);
       if (route.method === "GET") app.route("HEAD", path, handle, unparsed);
     }
     const other = otherMethods(taken);
-    app.all(path, ({ request, params }) => respond({ request, params }, other), unparsed);
+    app.all(path, ({ request, params }) => respond(request, params, other), unparsed);
   }
-  app.all("/*", ({ request, params }) => respond({ request, params }, NO_ROUTE), unparsed);
-  app.onError(({ error, request }) => respond({ request, params: {} }, throwing(error)));
+  app.all("/*", ({ request, params }) => respond(request, params, NO_ROUTE), unparsed);
+  app.onError(({ error, request }) => respond(request, {}, throwing(error)));
   return { fetch: async (request) => app.fetch(request) };
 }
 
-type Answering = Pick<Route, "admin" | "handle">;
-type Handler = (context: Call) => Promise<Response>;
+type Answering = Pick<Route, "access" | "handle">;
+type Handler = (context: Omit<Call, "caller">) => Promise<Response>;
 
 /** Answers a request by a route, turning what it throws into a problem. */
-function responder(guard: (request: Request) => void, logger: Logger) {
+function responder(admit: Admit, logger: Logger) {
   const requestId = requestIds();
   const debug = logger.isLevelEnabled("debug");
-  return async (call: Call, { admin, handle }: Answering): Promise<Response> => {
-    const id = requestId(call.request);
+  return async (request: Request, params: Call["params"], route: Answering): Promise<Response> => {
+    const id = requestId(request);
     let answer: Answer;
     try {
-      if (admin) guard(call.request);
-      answer = await handle(call);
+      const admitted = admit(request, route.access);
+      // Awaited only where a key has to be looked up: most requests need no turn of the loop for this.
+      const caller = admitted instanceof Promise ? await admitted : admitted;
+      answer = await route.handle({ request, params, caller });
     } catch (thrown) {
       answer = problemAnswer(expected(thrown, id, logger));
     }
     if (debug) {
-      const { method, url } = call.request;
+      const { method, url } = request;
       logger.debug(
         { request_id: id, method, path: new URL(url).pathname, status: answer.status },
         "answered",
@@ -129,7 +154,7 @@ function otherMethods(taken: readonly Route[]): Answering {
   const methods = taken.flatMap(({ method }) => (method === "GET" ? ["GET", "HEAD"] : [method]));
   const allow = [...methods, "OPTIONS"].join(", ");
   return {
-    admin: false,
+    access: "open",
     handle: ({ request }) => {
       if (request.method === "OPTIONS") return { status: 204, body: "", headers: { allow } };
       const error = new TaskRunnerError("method_not_allowed", `This path takes ${allow}.`);
@@ -145,7 +170,7 @@ const NO_ROUTE = throwing(
 
 function throwing(error: unknown): Answering {
   return {
-    admin: false,
+    access: "open",
     handle: () => {
       throw error;
     },

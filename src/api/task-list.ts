@@ -1,13 +1,14 @@
 /** GET /v1/tasks: pages through the tasks that match a filter. */
 
 import { type Static, Type } from "@sinclair/typebox";
-import type { FieldProblem } from "../core/errors.ts";
+import { type FieldProblem, TaskRunnerError } from "../core/errors.ts";
 import { MAX_PAGE, type TaskFilter } from "../core/store.ts";
 import { TASK_STATES, type TaskState } from "../core/task.ts";
 import { ClientIdSchema, QueueNameSchema } from "../service/enqueue-request.ts";
 import { parseInstantMs } from "../service/instant.ts";
 import { invalid } from "../service/new-task.ts";
 import type { TaskService } from "../service/tasks.ts";
+import { type Caller, refusalOf } from "./identity.ts";
 import { json, type Route } from "./route.ts";
 import { TaskSchema, taskJson } from "./task-json.ts";
 import { compile } from "./validate.ts";
@@ -62,17 +63,31 @@ export function taskListRoute(service: TaskService): Route {
     method: "GET",
     path: "/v1/tasks",
     summary: "List tasks, newest first",
-    admin: true,
+    access: "tasks",
     query: ListQuerySchema,
     answers: { 200: { description: "A page of tasks.", schema: TaskPageSchema } },
-    problems: [400, 401, 503],
-    async handle({ request }) {
+    problems: [400, 401, 403, 429, 503],
+    async handle({ request, caller }) {
       const query = queryOf(request);
       if (!validator.fits(query)) throw invalid(validator.problems(query));
-      const page = await service.list(filterOf(query));
+      const page = await service.list(await withinReach(filterOf(query), caller));
       return json(200, { tasks: page.tasks.map(taskJson), next_cursor: page.nextCursor });
     },
   };
+}
+
+/** The filter, narrowed to what the caller may see. */
+async function withinReach(filter: TaskFilter, caller: Caller): Promise<TaskFilter> {
+  if (caller.seesAll) return filter;
+  const clientId = filter.clientId ?? caller.clientId;
+  if (clientId === null) {
+    throw new TaskRunnerError(
+      "unauthorized",
+      "Without a key only the tasks of a client that has none are listed: name it as client_id.",
+    );
+  }
+  if (!(await caller.mayUse(clientId))) throw refusalOf(caller, clientId);
+  return { ...filter, clientId };
 }
 
 /** The query's parameters; refuses one that is given twice, of which one would be ignored. */

@@ -10,7 +10,7 @@ export function versionRoute(version: string): Route {
     method: "GET",
     path: "/version",
     summary: "The version that is running",
-    admin: false,
+    access: "open",
     answers: { 200: { description: "The version.", schema: VersionSchema } },
     problems: [],
     handle: () => json(200, { name: "task-runner", version }),
@@ -23,7 +23,7 @@ export function rootRoute(version: string): Route {
     method: "GET",
     path: "/",
     summary: "What this is, and where to read on",
-    admin: false,
+    access: "open",
     answers: {
       200: {
         description: "Where to read on.",

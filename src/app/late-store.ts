@@ -2,17 +2,30 @@
 
 import { TaskRunnerError } from "../core/errors.ts";
 import type {
+  AuditEntry,
+  AuditPage,
   ChangeResult,
+  ClientUse,
   EnqueueAnswer,
+  Kept,
   LaneCounts,
   ProducerStore,
+  PurgeProgress,
+  QueueUse,
   Reschedule,
+  SettingsChange,
+  SettingsKind,
+  SettingsOf,
+  SettingsPage,
+  SettingsStore,
   TaskFilter,
   TaskPage,
   TaskStore,
   WorkerRecord,
 } from "../core/store.ts";
-import type { NewTask, Task } from "../core/task.ts";
+import type { NewTask, Task, TaskState } from "../core/task.ts";
+
+type PageRequest = { readonly limit: number; readonly cursor?: string };
 
 /** Whoever is refused before the store is open is told to come back after this. */
 const RETRY_AFTER_SEC = 2;
@@ -21,7 +34,7 @@ const RETRY_AFTER_SEC = 2;
  * So the port is there, with health and the whole API, while a Redis that starts cold is waited for. Calls
  * reject with `store_unavailable` before `use` and, like those of every store, after `close`.
  */
-export class LateStore implements ProducerStore, Pick<TaskStore, "check" | "close"> {
+export class LateStore implements ProducerStore, SettingsStore, Pick<TaskStore, "check" | "close"> {
   #store: TaskStore | null = null;
   #trouble = "it is being opened";
 
@@ -63,12 +76,62 @@ export class LateStore implements ProducerStore, Pick<TaskStore, "check" | "clos
     return this.#opened().replay(id);
   }
 
+  async replayMany(
+    tasks: readonly { readonly id: string; readonly notBeforeMs: number }[],
+  ): Promise<readonly (TaskState | null)[]> {
+    return this.#opened().replayMany(tasks);
+  }
+
+  async forget(ids: readonly string[]): Promise<number> {
+    return this.#opened().forget(ids);
+  }
+
+  async keyHolder(id: string): Promise<string | null> {
+    return this.#opened().keyHolder(id);
+  }
+
   async counts(): Promise<readonly LaneCounts[]> {
     return this.#opened().counts();
   }
 
   async workers(withinMs: number): Promise<readonly WorkerRecord[]> {
     return this.#opened().workers(withinMs);
+  }
+
+  async read<K extends SettingsKind>(kind: K, id: string): Promise<Kept<SettingsOf[K]> | null> {
+    return this.#opened().read(kind, id);
+  }
+
+  async page<K extends SettingsKind>(kind: K, request: PageRequest): Promise<SettingsPage<SettingsOf[K]>> {
+    return this.#opened().page(kind, request);
+  }
+
+  async change<K extends SettingsKind>(change: SettingsChange<K>, audit: AuditEntry): Promise<boolean> {
+    return this.#opened().change(change, audit);
+  }
+
+  async clientUse(ids: readonly string[]): Promise<readonly ClientUse[]> {
+    return this.#opened().clientUse(ids);
+  }
+
+  async queueUse(names: readonly string[]): Promise<readonly QueueUse[]> {
+    return this.#opened().queueUse(names);
+  }
+
+  async purge(queue: string, audit: AuditEntry): Promise<void> {
+    return this.#opened().purge(queue, audit);
+  }
+
+  async purgeStep(limit: number): Promise<PurgeProgress | null> {
+    return this.#opened().purgeStep(limit);
+  }
+
+  async record(audit: AuditEntry): Promise<void> {
+    return this.#opened().record(audit);
+  }
+
+  async audit(request: PageRequest): Promise<AuditPage> {
+    return this.#opened().audit(request);
   }
 
   async check(): Promise<void> {

@@ -2,7 +2,7 @@
 
 import { type Config, isEmbedded, sqlitePathOf } from "../config.ts";
 import type { Clock } from "../core/clock.ts";
-import type { TaskStore } from "../core/store.ts";
+import type { StoreSettings, TaskStore } from "../core/store.ts";
 import { openSqliteStore } from "../store/sqlite/store.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { redisPlan } from "./redis-store.ts";
@@ -41,7 +41,9 @@ export interface StorePlan {
 
 /** The plan for the store that valid settings choose. */
 export function storePlan(config: Config): StorePlan {
-  const settings = {
+  const settings: StoreSettings = {
+    defaultTier: config.DEFAULT_CLIENT_TIER,
+    autoCreateQueues: config.QUEUE_AUTO_CREATE,
     retentionSucceededMs: config.RETENTION_SUCCEEDED_SEC * 1_000,
     retentionDeadMs: config.RETENTION_DEAD_SEC * 1_000,
     dedupWindowMs: config.DEDUP_WINDOW_SEC * 1_000,

@@ -8,9 +8,6 @@ type Treatment = "protects" | "warn";
 /** Names that belong to the product and do nothing in this version. A line goes when its feature lands. */
 const PLANNED: Readonly<Record<string, Treatment>> = {
   OTEL_EXPORTER_OTLP_ENDPOINT: "warn",
-  DEFAULT_CLIENT_TIER: "warn",
-  CLIENT_AUTH: "protects",
-  QUEUE_AUTO_CREATE: "warn",
   METRICS_CLIENT_LABELS: "warn",
   PLUGINS: "warn",
   EGRESS_PROXY_URL: "warn",
@@ -50,7 +47,6 @@ export function judgeNames(names: Iterable<string>, textOf: (name: string) => st
     const treatment = PLANNED[name];
     if (treatment === "protects") {
       // Starting without a protection that was asked for would be worse than not starting.
-      if (name === "CLIENT_AUTH" && textOf(name) === "off") continue;
       refused.push({
         name,
         line: `${name} is not available in this version: unset it to start without its protection`,

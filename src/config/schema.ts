@@ -1,6 +1,7 @@
 /** Every setting in one schema: its form, default, unit, role and meaning; all else about settings is read from here. */
 
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { FIRST_TIER } from "../core/client.ts";
 import { isStoreUrl, type RedisGrammar, reads, STORE_URL_FORMS } from "./store-url.ts";
 
 /** What a process does: accept tasks, deliver them, or both. */
@@ -173,9 +174,29 @@ export const ConfigSchema = Type.Object(
         defaultText: "none: administration is open",
         secret: true,
         role: "serve",
-        description: "Key that the header X-Admin-Key must carry to list and change tasks",
+        description:
+          "Key that the header X-Admin-Key must carry to look after clients, tiers and queues, and to list and change every task",
       } satisfies About & Record<string, unknown>),
     ),
+    CLIENT_AUTH: Type.Union([Type.Literal("off"), Type.Literal("optional"), Type.Literal("required")], {
+      default: "off",
+      role: "serve",
+      description:
+        "Whether clients must present an API key: `off`: none is looked at; `optional`: a client that has keys must use one; `required`: every client must. With a key a client reaches its own tasks only",
+    } satisfies About & Record<string, unknown>),
+    DEFAULT_CLIENT_TIER: Type.String({
+      default: FIRST_TIER,
+      pattern: "^[A-Za-z0-9_-]{1,64}$",
+      allowed: "the name of a tier: 1 to 64 letters, digits, dashes and underscores",
+      role: "any",
+      description: "Tier of clients that are not known yet, or whose tier is gone; it must be there at start",
+    } satisfies About & Record<string, unknown>),
+    QUEUE_AUTO_CREATE: Type.Boolean({
+      default: true,
+      role: "any",
+      description:
+        "Whether a queue is made by its first task; if not, a task for an unknown queue is refused",
+    } satisfies About & Record<string, unknown>),
     WORKER_CONCURRENCY: whole(10, 1, 1_000, {
       role: "work",
       unit: "tasks",

@@ -49,7 +49,7 @@ export class EnqueueGroup {
   }
 
   /**
-   * Resolves when the store has kept `tasks`, with one result each. Rejects with what the store's call
+   * Resolves when the store has decided on `tasks`, with one result each; the rates may tell of other callers' clients too. Rejects with what the store's call
    * rejected with, or with `overloaded` when too much waits already; then none of them was kept.
    * `tasks` of one call stay together, so they should be within the limits of one call ({@link chunked}).
    */
@@ -133,11 +133,12 @@ export class EnqueueGroup {
   }
 }
 
-function answerAll(entries: readonly Entry[], { results, durability }: EnqueueAnswer): void {
+function answerAll(entries: readonly Entry[], answer: EnqueueAnswer): void {
+  const { results, durability, rates } = answer;
   let start = 0;
   for (const entry of entries) {
     const end = start + entry.tasks.length;
-    entry.resolve({ results: results.slice(start, end), durability });
+    entry.resolve({ results: results.slice(start, end), durability, rates });
     start = end;
   }
 }

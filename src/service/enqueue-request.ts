@@ -49,7 +49,7 @@ export const QueueNameSchema = says(
     maxLength: 100,
     pattern: "^[A-Za-z0-9_-]+$",
     default: "default",
-    description: "The queue it waits in, made on first use.",
+    description: "The queue it waits in, made on first use unless QUEUE_AUTO_CREATE is false.",
   }),
 );
 

@@ -1,6 +1,7 @@
 /** Makes the task that is kept from the request that was made: defaults filled in, units and limits settled. */
 
 import { type FieldProblem, TaskRunnerError } from "../core/errors.ts";
+import { DEFAULT_QUEUE } from "../core/queue.ts";
 import { defaultRetryPolicy, type RetryOverrides } from "../core/retry.ts";
 import type { NewTask } from "../core/task.ts";
 import { type EnqueueRequest, MAX_AHEAD_DAYS, type RescheduleRequest } from "./enqueue-request.ts";
@@ -50,8 +51,9 @@ export function buildTask(
   const timeoutSec = request.task.timeout_sec;
   return {
     id,
-    queue: request.queue ?? "default",
+    queue: request.queue ?? DEFAULT_QUEUE,
     clientId: request.client_id,
+    clientRevision: null,
     priority: request.priority ?? "normal",
     target,
     timeoutMs: timeoutSec === undefined ? null : toMs(timeoutSec),

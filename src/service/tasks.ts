@@ -5,19 +5,21 @@ import { type FieldProblem, TaskRunnerError } from "../core/errors.ts";
 import { isTaskId } from "../core/id.ts";
 import type {
   ChangeResult,
-  Durability,
-  EnqueueResult,
   ProducerStore,
+  RateState,
   Reschedule,
+  SettingsStore,
   TaskFilter,
   TaskPage,
 } from "../core/store.ts";
 import type { NewTask, Target, Task } from "../core/task.ts";
 import type { TargetProblem } from "../core/transport.ts";
+import { Admission } from "./admission.ts";
 import { EnqueueGroup, GROUP_LIMITS, type GroupLimits } from "./enqueue-group.ts";
 import type { EnqueueRequest, RescheduleRequest } from "./enqueue-request.ts";
+import { type Accepted, Handover } from "./handover.ts";
 import { buildTask, invalid, plannedAtMs, type RequestContext } from "./new-task.ts";
-import { PrivateTargets } from "./private-targets.ts";
+import { TargetPolicy } from "./target-policy.ts";
 
 /** What the service asks of the transports. */
 export interface TargetChecks {
@@ -25,7 +27,7 @@ export interface TargetChecks {
 }
 
 export interface TaskServiceOptions {
-  readonly store: ProducerStore;
+  readonly store: ProducerStore & Pick<SettingsStore, "read">;
   readonly transports: TargetChecks;
   readonly clock: Pick<Clock, "now">;
   /** Makes a task's id from the time in milliseconds since the epoch. */
@@ -40,57 +42,60 @@ export interface TaskServiceOptions {
   readonly groupLimits?: GroupLimits;
 }
 
-/** A host that nothing can have against it; it is never called. */
-const PUBLIC_HOST = "example.com";
-
-/** A task that was kept, or found to be there already. */
-export interface Accepted {
-  readonly queue: string;
-  readonly result: EnqueueResult;
-  readonly durability: Durability;
+/** What became of a batch. */
+export interface AcceptedBatch {
+  /** One per item, in order; an error where it was refused. */
+  readonly results: readonly (Accepted | TaskRunnerError)[];
+  /** How the client stands whose tasks these are; null where they are of several, or it has no limit. */
+  readonly rate: RateState | null;
 }
 
 /** Accepts tasks and looks after them. Holds no state beyond what waits to be stored. */
 export class TaskService {
   readonly #options: TaskServiceOptions;
-  readonly #group: EnqueueGroup;
-  readonly #privateTargets: PrivateTargets;
+  readonly #handover: Handover;
+  readonly #targets: TargetPolicy;
 
   constructor(options: TaskServiceOptions) {
     this.#options = options;
-    this.#group = new EnqueueGroup(options.store, options.groupLimits ?? GROUP_LIMITS);
-    this.#privateTargets = new PrivateTargets(options.store, options.clock);
+    const group = new EnqueueGroup(options.store, options.groupLimits ?? GROUP_LIMITS);
+    this.#handover = new Handover(group, new Admission(options.store));
+    this.#targets = new TargetPolicy(options);
   }
 
   /**
-   * Keeps one task. Rejects with `validation_failed`, `payload_too_large`, `target_forbidden` or
-   * `overloaded`, or as the store does; then nothing was kept.
+   * Keeps one task. Rejects with `validation_failed`, `payload_too_large`, `target_forbidden`, `overloaded`, what
+   * its client or queue has against it (`rate_limited`, `client_disabled`, `forbidden`, `queue_disabled`,
+   * `queue_not_found`), or as the store does; then nothing was kept.
    */
   async enqueue(request: EnqueueRequest, context: RequestContext): Promise<Accepted> {
     let task = this.#build(request, context);
     if (task instanceof Promise) task = await task;
     if (task instanceof TaskRunnerError) throw task;
-    const { results, durability } = await this.#group.add([task]);
-    return { queue: task.queue, result: resultAt(results, 0), durability };
+    return this.#handover.one(task);
   }
 
   /**
-   * Keeps many tasks, each admitted on its own: one result per item, in order, an error where it was
-   * refused. An item that was refused before it came here is passed in as its error. Rejects only when
-   * the store kept none of those that were fit to be kept.
+   * Keeps many tasks, each admitted on its own. An item that was refused before it came here is passed in as its
+   * error. Rejects only when the store could not take any of those that were fit to be kept.
    */
   async enqueueBatch(
     items: readonly (EnqueueRequest | TaskRunnerError)[],
     context: RequestContext,
-  ): Promise<readonly (Accepted | TaskRunnerError)[]> {
+  ): Promise<AcceptedBatch> {
     const built = await Promise.all(
       items.map((item, index) =>
         item instanceof TaskRunnerError ? item : this.#build(item, itemContext(context, index)),
       ),
     );
     const tasks = built.filter((task): task is NewTask => !(task instanceof TaskRunnerError));
-    const kept = (await this.#keep(tasks)).values();
-    return built.map((task) => (task instanceof TaskRunnerError ? task : nextOf(kept)));
+    const { results, rates } = await this.#handover.many(tasks);
+    const decided = results.values();
+    const [client, ...others] = new Set(tasks.map(({ clientId }) => clientId));
+    return {
+      results: built.map((task) => (task instanceof TaskRunnerError ? task : nextOf(decided))),
+      rate: client === undefined || others.length > 0 ? null : (rates.get(client) ?? null),
+    };
   }
 
   /** Null when there is no such task, or no longer. */
@@ -134,40 +139,13 @@ export class TaskService {
     request: EnqueueRequest,
     context: RequestContext,
   ): NewTask | TaskRunnerError | Promise<NewTask | TaskRunnerError> {
-    const { clock, newId, maxPayloadBytes, transports } = this.#options;
+    const { clock, newId, maxPayloadBytes } = this.#options;
     const nowMs = clock.now();
     const task = buildTask(newId(nowMs), request, context, nowMs, maxPayloadBytes);
     if (task instanceof TaskRunnerError) return task;
-    const problems = transports.check(task.target);
-    if (problems.length === 0) return task;
-    const refused = refusal(problems);
-    if (this.#options.privateTargets === "check" || !this.#hostIsAtFault(task.target)) return refused;
-    return this.#privateTargets.allowed().then((allowed) => (allowed ? task : refused));
-  }
-
-  /** Whether a refused target would be taken if only its host were a public one. */
-  #hostIsAtFault(target: Target): boolean {
-    const url = URL.parse(target.url);
-    if (url === null) return false;
-    url.hostname = PUBLIC_HOST;
-    return this.#options.transports.check({ ...target, url: url.href }).length === 0;
-  }
-
-  /** One answer per task, in order; an error for those in a call of the store that failed. */
-  async #keep(tasks: readonly NewTask[]): Promise<readonly (Accepted | TaskRunnerError)[]> {
-    const chunks = this.#group.chunked(tasks);
-    const answers = await Promise.allSettled(chunks.map((chunk) => this.#group.add(chunk)));
-    const failed = answers.filter((answer) => answer.status === "rejected");
-    const unexpected = failed.find(({ reason }) => !(reason instanceof TaskRunnerError));
-    if (unexpected !== undefined) throw unexpected.reason;
-    const first = failed[0];
-    if (first !== undefined && failed.length === chunks.length) throw first.reason;
-    return answers.flatMap((answer, index): readonly (Accepted | TaskRunnerError)[] => {
-      const chunk = chunks[index] ?? [];
-      if (answer.status === "rejected") return chunk.map(() => answer.reason as TaskRunnerError);
-      const { results, durability } = answer.value;
-      return chunk.map(({ queue }, at) => ({ queue, result: resultAt(results, at), durability }));
-    });
+    const problems = this.#targets.problemsOf(task.target);
+    if (problems instanceof Promise) return problems.then((found) => unlessRefused(task, found));
+    return unlessRefused(task, problems);
   }
 }
 
@@ -175,6 +153,10 @@ export class TaskService {
 function itemContext(context: RequestContext, index: number): RequestContext {
   if (context.idempotencyKey === null) return context;
   return { ...context, idempotencyKey: `${context.idempotencyKey}:${index}` };
+}
+
+function unlessRefused(task: NewTask, problems: readonly TargetProblem[]): NewTask | TaskRunnerError {
+  return problems.length === 0 ? task : refusal(problems);
 }
 
 function refusal(problems: readonly TargetProblem[]): TaskRunnerError {
@@ -191,12 +173,6 @@ function refusal(problems: readonly TargetProblem[]): TaskRunnerError {
 /** A transport knows a target's fields, not where in a request they stood. */
 function targetPath(path: string): string {
   return path.startsWith("task.") ? path : `task.${path}`;
-}
-
-function resultAt(results: readonly EnqueueResult[], index: number): EnqueueResult {
-  const result = results[index];
-  if (result === undefined) throw new Error("the store gave fewer results than it was handed tasks");
-  return result;
 }
 
 function nextOf<T>(values: IterableIterator<T>): T {

@@ -26,6 +26,7 @@ function hostile(taskId: string): fc.Arbitrary<Hostile> {
     { weight: 12, arbitrary: posted("/v1/enqueue/batch", batchText) },
     { weight: 10, arbitrary: patched(taskId) },
     { weight: 10, arbitrary: asked(taskId) },
+    { weight: 12, arbitrary: administered },
     { weight: 8, arbitrary: raw },
     { weight: 6, arbitrary: bytesPosted },
     { weight: 1, arbitrary: enormous },
@@ -288,6 +289,61 @@ function patched(taskId: string): fc.Arbitrary<Hostile> {
       body,
     }));
 }
+
+const clientText = object(
+  member("client_id", '"hostile"'),
+  member("tier", '"basic"'),
+  member("enabled", "true"),
+  member("overrides", '{"requests_per_minute":5}'),
+  member("allowed_queues", '["hostile"]'),
+  member(
+    "allowed_hosts",
+    '["*.example.com"]',
+    fc.tuple(nastyValue, nastyUrl).map((hosts) => `[${hosts.join(",")}]`),
+  ),
+  strayMember,
+);
+
+const queueText = retryText.chain((retry) =>
+  object(
+    member("queue", '"hostile"'),
+    member("paused", "false"),
+    member("max_dispatches_per_sec", "5"),
+    member("max_concurrent", "5"),
+    member("weight", "2"),
+    member("retry", retry),
+    member("target", '{"method":"PUT"}'),
+    member("permanent_statuses", "[404]"),
+    member(
+      "dead_target",
+      '{"queue":"graveyard"}',
+      nastyUrl.map((url) => `{"url":${url}}`),
+    ),
+    strayMember,
+  ),
+);
+
+const deadText = object(
+  member("queue", '"hostile"'),
+  member("filter", '{"client_id":"hostile"}'),
+  member("limit", "10"),
+  strayMember,
+);
+
+/** Settings of a client, a tier and a queue that no other request is of. */
+const administered: fc.Arbitrary<Hostile> = fc.oneof(
+  posted("/admin/clients/set", clientText),
+  posted("/admin/clients/keys/create", object(member("client_id", '"hostile"'), member("label", '"l"'))),
+  posted("/admin/clients/keys/revoke", object(member("client_id", '"hostile"'), member("key_id", '"0"'))),
+  posted(
+    "/admin/tiers/set",
+    object(member("tier", '"hostile"'), member("requests_per_minute", "5"), member("max_concurrent", "null")),
+  ),
+  posted("/admin/queues/set", queueText),
+  posted("/admin/queues/purge", object(member("queue", '"hostile"'), strayMember)),
+  posted("/admin/dead/replay", deadText),
+  posted("/admin/dead/purge", deadText),
+);
 
 const bytesPosted: fc.Arbitrary<Hostile> = fc
   .tuple(fc.uint8Array({ maxLength: 300 }), fc.constantFrom("/v1/enqueue", "/v1/enqueue/batch"), oddHeaders)

@@ -3,7 +3,7 @@ import type { HealthSource } from "../../src/api/health.ts";
 import { createHealthApi } from "../../src/api/server.ts";
 import { createLogger } from "../../src/telemetry/logger.ts";
 import { newTaskId } from "../support/tasks.ts";
-import { enqueueBody, send, startApi, type TestApi, WELL } from "./support.ts";
+import { enqueueBody, everyTimeAnother, send, startApi, type TestApi, WELL } from "./support.ts";
 
 const KEY = "correct horse battery staple";
 const ILL: HealthSource = {
@@ -18,7 +18,7 @@ let open: TestApi;
 let locked: TestApi;
 beforeAll(async () => {
   open = await startApi();
-  locked = await startApi({ adminKey: KEY, health: ILL });
+  locked = await startApi({ adminKey: KEY, health: ILL, addressOf: everyTimeAnother() });
 });
 afterAll(async () => {
   await open.close();
@@ -48,7 +48,7 @@ describe("every answer", () => {
 
 describe("paths and methods", () => {
   test("what is not there is told as a problem", async () => {
-    for (const path of ["/nowhere", "/v1", "/v1/tasks/a/b", "/admin/clients"]) {
+    for (const path of ["/nowhere", "/v1", "/v1/tasks/a/b", "/admin"]) {
       const answer = await send("GET", `${open.url}${path}`);
       expect([answer.status, answer.body.code]).toEqual([404, "not_found"]);
       expect(answer.headers.get("content-type")).toBe("application/problem+json");
@@ -68,6 +68,14 @@ describe("paths and methods", () => {
       allow,
     ]);
   });
+
+  test.each(["a", "api", "x:1", "[::1]", "task-runner.example.com"])(
+    "are the same on the host %s",
+    async (host) => {
+      const answer = await send("GET", `${open.url}/version`, undefined, { Host: host });
+      expect([answer.status, answer.body.version]).toEqual([200, "1.2.3"]);
+    },
+  );
 
   test("HEAD answers as GET does, without a body", async () => {
     const response = await fetch(`${open.url}/version`, { method: "HEAD" });
@@ -178,7 +186,9 @@ describe("GET /openapi.json", () => {
   test("describes every route, with what it takes and answers", async () => {
     const { status, body } = await send("GET", `${open.url}/openapi.json`);
     expect([status, body.openapi, body.info.version]).toEqual([200, "3.1.0", "1.2.3"]);
-    expect(Object.keys(body.paths).sort()).toEqual([
+    const paths = Object.keys(body.paths);
+    expect(paths.filter((path) => path.startsWith("/admin")).length).toBeGreaterThan(15);
+    expect(paths.filter((path) => !path.startsWith("/admin")).sort()).toEqual([
       "/",
       "/health",
       "/health/detailed",
@@ -189,6 +199,7 @@ describe("GET /openapi.json", () => {
       "/v1/enqueue/batch",
       "/v1/tasks",
       "/v1/tasks/{id}",
+      "/v1/tasks/{id}/explain",
       "/v1/tasks/{id}/replay",
       "/v1/tasks/{id}/run",
       "/version",
@@ -202,8 +213,10 @@ describe("GET /openapi.json", () => {
       required: ["client_id", "task"],
       additionalProperties: false,
     });
-    expect(Object.keys(post.responses).sort()).toEqual(["200", "202", "400", "413", "415", "422", "503"]);
-    expect(body.paths["/v1/tasks"].get.security).toEqual([{ adminKey: [] }]);
+    const statuses = [200, 202, 400, 401, 403, 404, 409, 413, 415, 422, 429, 503];
+    expect(Object.keys(post.responses).sort()).toEqual(statuses.map(String));
+    expect(Object.keys(post.responses["202"].headers)).toContain("RateLimit-Remaining");
+    expect(Object.keys(post.responses["429"].headers)).toContain("Retry-After");
     expect(body.paths["/v1/tasks"].get.parameters.map(({ name }: { name: string }) => name)).toContain(
       "cursor",
     );

@@ -4,13 +4,18 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { HealthSource } from "../../src/api/health.ts";
+import type { ClientAuth } from "../../src/api/identity.ts";
 import { createApi } from "../../src/api/server.ts";
+import { settingsRoutes } from "../../src/app/admin.ts";
+import { type Client, FIRST_TIER, newClient, type Tier } from "../../src/core/client.ts";
 import { idGenerator } from "../../src/core/id.ts";
-import type { TaskStore } from "../../src/core/store.ts";
-import { serveHttp } from "../../src/runtime.ts";
+import type { AuditEntry, SettingsKind, SettingsOf, StoreSettings, TaskStore } from "../../src/core/store.ts";
+import { type HttpServer, serveHttp, systemClock } from "../../src/runtime.ts";
+import { ClientKeys, newClientKey } from "../../src/service/client-keys.ts";
+import { PurgeRunner } from "../../src/service/purges.ts";
 import { TaskService, type TaskServiceOptions } from "../../src/service/tasks.ts";
 import { openSqliteStore } from "../../src/store/sqlite/store.ts";
-import { createLogger } from "../../src/telemetry/logger.ts";
+import { createLogger, type LogLevel } from "../../src/telemetry/logger.ts";
 import { createHttpTransport } from "../../src/transport/http/http.ts";
 import { TransportRegistry } from "../../src/transport/registry.ts";
 import { ManualClock } from "../support/manual-clock.ts";
@@ -23,17 +28,28 @@ export interface TestStore {
   close(): Promise<void>;
 }
 
-/** A store in a new directory, which goes with it. */
-export async function openTestStore(): Promise<TestStore> {
+/** Settings that a test gives to the store, and whether clients of the first tier have its limits. */
+export interface TestStoreOptions extends Partial<StoreSettings> {
+  readonly limits?: boolean;
+}
+
+const NO_LIMITS: Tier = { requestsPerMinute: null, maxConcurrent: null };
+
+/** A store in a new directory, which goes with it. Nothing limits its clients unless told otherwise. */
+export async function openTestStore({ limits = false, ...given }: TestStoreOptions = {}): Promise<TestStore> {
   const dir = await mkdtemp(join(tmpdir(), "task-runner-api-"));
   const clock = new ManualClock();
-  const settings = {
+  const settings: StoreSettings = {
+    defaultTier: FIRST_TIER,
+    autoCreateQueues: true,
     retentionSucceededMs: 3_600_000,
     retentionDeadMs: 604_800_000,
     dedupWindowMs: 3_600_000,
     maxBytes: 0,
+    ...given,
   };
   const store = await openSqliteStore({ path: join(dir, "tasks.db"), settings, clock });
+  if (!limits) await putSettings(store, "tier", FIRST_TIER, () => NO_LIMITS);
   return {
     store,
     clock,
@@ -44,15 +60,55 @@ export async function openTestStore(): Promise<TestStore> {
   };
 }
 
+const BY_A_TEST: AuditEntry = {
+  atMs: 0,
+  actor: "open",
+  action: "test",
+  subject: "test",
+  before: null,
+  after: null,
+};
+
+/** Changes settings past the API: `next` makes of what is there what shall be, null to remove it. */
+export async function putSettings<K extends SettingsKind>(
+  store: TaskStore,
+  kind: K,
+  id: string,
+  next: (current: SettingsOf[K] | null) => SettingsOf[K] | null,
+): Promise<void> {
+  const current = await store.read(kind, id);
+  const change = { kind, id, from: current?.revision ?? null, value: next(current?.value ?? null) };
+  if (!(await store.change<K>(change, BY_A_TEST))) throw new Error(`the ${kind} ${id} was changed meanwhile`);
+}
+
+/** Makes a client, or changes what is given of it. */
+export function putClient(store: TaskStore, id: string, change: Partial<Client> = {}): Promise<void> {
+  return putSettings(store, "client", id, (client) => ({
+    ...(client ?? newClient(FIRST_TIER, 0)),
+    ...change,
+  }));
+}
+
+/** Gives a client one key more. */
+export async function giveKey(store: TaskStore, clientId: string): Promise<string> {
+  const { key, kept } = newClientKey(clientId, null, 0);
+  const client = await store.read("client", clientId);
+  await putClient(store, clientId, { keys: [...(client?.value.keys ?? []), kept] });
+  return key;
+}
+
+function publicTransports(clock: ManualClock): TransportRegistry {
+  return new TransportRegistry([createHttpTransport({ allowPrivate: false, version: "test", clock })]);
+}
+
 /** A service over `store` that refuses private targets, unless told otherwise. */
 export function serviceOver(
   { store, clock }: Pick<TestStore, "store" | "clock">,
   options: Partial<TaskServiceOptions> = {},
 ): TaskService {
-  const http = createHttpTransport({ allowPrivate: false, version: "test", clock });
   return new TaskService({
     store,
-    transports: new TransportRegistry([http]),
+    transports: publicTransports(clock),
     clock,
     newId: idGenerator((bytes) => {
       crypto.getRandomValues(bytes);
@@ -69,6 +125,12 @@ export const WELL: HealthSource = {
   detailed: async () => ({ ok: true, reason: null, facts: { role: "serve" }, warnings: [] }),
 };
 
+/** An address for each request, so that wrong keys are never many from one. */
+export function everyTimeAnother(): () => string {
+  let made = 0;
+  return () => `address-${made++}`;
+}
+
 export interface TestApi extends TestStore {
   readonly url: string;
   readonly port: number;
@@ -79,6 +141,11 @@ export interface TestApi extends TestStore {
 
 export interface TestApiOptions {
   readonly adminKey?: string;
+  readonly logLevel?: LogLevel;
+  readonly clientAuth?: ClientAuth;
+  readonly settings?: TestStoreOptions;
+  /** Where requests come from; their connection tells it unless this does. */
+  readonly addressOf?: (request: Request) => string | null;
   readonly health?: HealthSource;
   readonly service?: Partial<TaskServiceOptions>;
   /** Stands between the service and the store, to make it fail or to watch it. */
@@ -87,23 +154,43 @@ export interface TestApiOptions {
 
 /** Listens on a free port until closed. */
 export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
-  const opened = await openTestStore();
+  const opened = await openTestStore(options.settings);
   const store = options.wrapStore?.(opened.store) ?? opened.store;
   const service = serviceOver({ store, clock: opened.clock }, options.service);
   const logged: Record<string, unknown>[] = [];
+  const logger = createLogger({
+    level: options.logLevel ?? "info",
+    role: "test",
+    destination: { write: (line) => void logged.push(JSON.parse(line)) },
+  });
+  // In time of its own: a test's stands still while a purge has to go on.
+  const purges = new PurgeRunner({ store, clock: systemClock, logger });
   const api = createApi({
     service,
+    moreRoutes: settingsRoutes({
+      store,
+      clock: opened.clock,
+      transports: publicTransports(opened.clock),
+      privateTargets: options.service?.privateTargets ?? "check",
+      defaultTier: options.settings?.defaultTier ?? FIRST_TIER,
+      purges,
+    }),
     health: options.health ?? WELL,
     adminKey: options.adminKey ?? null,
-    logger: createLogger({
-      level: "info",
-      role: "test",
-      destination: { write: (line) => void logged.push(JSON.parse(line)) },
-    }),
+    clientAuth: options.clientAuth ?? "off",
+    clientKeys: new ClientKeys(store),
+    addressOf: options.addressOf ?? ((request) => server.addressOf(request)),
+    clock: opened.clock,
+    logger,
     version: "1.2.3",
     maxPayloadBytes: MAX_PAYLOAD_BYTES,
   });
-  const server = serveHttp({ hostname: "127.0.0.1", port: 0, fetch: api.fetch, idleTimeoutSec: 30 });
+  const server: HttpServer = serveHttp({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: api.fetch,
+    idleTimeoutSec: 30,
+  });
   return {
     ...opened,
     service,
@@ -112,6 +199,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     port: server.port,
     close: async () => {
       await server.stop(2_000);
+      await purges.close();
       await opened.close();
     },
   };

@@ -40,6 +40,9 @@ describe("defaults", () => {
       KEY_PREFIX: "task-runner",
       REDIS_MIN_REPLICA_ACKS: 1,
       REDIS_ACK_TIMEOUT_MS: 1000,
+      CLIENT_AUTH: "off",
+      DEFAULT_CLIENT_TIER: "free",
+      QUEUE_AUTO_CREATE: true,
       WORKER_CONCURRENCY: 10,
       TASK_TIMEOUT_SEC: 1800,
       MAX_RETRY: 5,
@@ -149,6 +152,9 @@ describe("wrong values", () => {
     ["REDIS_ACK_TIMEOUT_MS", ["0", "60001"]],
     ["DURABILITY", ["disk", "exactly-once"]],
     ["STORE_MAX_BYTES", ["-1", "10GB"]],
+    ["CLIENT_AUTH", ["on", "true", "requierd"]],
+    ["DEFAULT_CLIENT_TIER", ["my tier", "a.b", "x".repeat(65)]],
+    ["QUEUE_AUTO_CREATE", ["maybe", "off"]],
     ["HOST", ["http://h", "a b"]],
   ])("%s refuses what it cannot be", (name, values) => {
     for (const value of values) {
@@ -255,12 +261,10 @@ describe("names", () => {
   test("a name of a later version is pointed out once, one that asks for a protection refuses the start", () => {
     const { problems, warnings } = loadConfig({
       OTEL_EXPORTER_OTLP_ENDPOINT: "tracing:4318",
-      CLIENT_AUTH: "off",
       EGRESS_DENY_CIDRS: "10.0.0.0/8",
     });
     expect(problems.map(({ name }) => name)).toEqual(["EGRESS_DENY_CIDRS"]);
     expect(warnings).toEqual(["OTEL_EXPORTER_OTLP_ENDPOINT has no effect in this version"]);
-    expect(linesOf({ CLIENT_AUTH: "required" })).toHaveLength(1);
   });
 
   test("what goes with a Redis is not pointed out where there is none: the template always sets it", () => {

@@ -33,7 +33,9 @@ describe("EnqueueGroup", () => {
     const tasks = newTasks(100);
     const answers = await Promise.all(tasks.map((task) => group.add([task])));
     expect(calls).toEqual([100]);
-    expect(answers.map(({ results }) => results.map(({ id }) => id))).toEqual(tasks.map(({ id }) => [id]));
+    expect(answers.map(({ results }) => results)).toMatchObject(
+      tasks.map(({ id }) => [{ kind: "created", id }]),
+    );
     expect(answers[0]?.durability).toBe("disk");
   });
 

@@ -34,6 +34,7 @@ describe("buildTask", () => {
       id: "id",
       queue: "default",
       clientId: "c",
+      clientRevision: null,
       priority: "normal",
       target: { url: "https://example.com/", method: "POST", headers: {}, body: null },
       timeoutMs: null,

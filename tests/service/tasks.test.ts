@@ -118,7 +118,7 @@ describe("TaskService", () => {
     const service = serviceOver({ store, clock: opened.clock }, { groupLimits });
     const refused = new TaskRunnerError("validation_failed", "no");
     const good = request("https://example.com/");
-    const results = await service.enqueueBatch([good, refused, good, good, good, good], CONTEXT);
+    const { results } = await service.enqueueBatch([good, refused, good, good, good, good], CONTEXT);
     expect(
       results.map((result) => (result instanceof TaskRunnerError ? result.code : result.result.kind)),
     ).toEqual(["created", "validation_failed", "created", "store_full", "store_full", "created"]);

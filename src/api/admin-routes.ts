@@ -1,0 +1,31 @@
+/** Everything under /admin: settings of clients, tiers and queues, the dead letters, and who changed what. */
+
+import type { AuditLog } from "../service/audit.ts";
+import type { ClientService } from "../service/clients.ts";
+import type { DeadLetters } from "../service/dead.ts";
+import type { QueueService } from "../service/queues.ts";
+import type { TierService } from "../service/tiers.ts";
+import { auditRoute } from "./admin-audit.ts";
+import { clientRoutes } from "./admin-clients.ts";
+import { deadRoutes } from "./admin-dead.ts";
+import { queueRoutes } from "./admin-queues.ts";
+import { tierRoutes } from "./admin-tiers.ts";
+import type { Route } from "./route.ts";
+
+export interface AdminServices {
+  readonly clients: ClientService;
+  readonly tiers: TierService;
+  readonly queues: QueueService;
+  readonly dead: DeadLetters;
+  readonly audit: AuditLog;
+}
+
+export function adminRoutes({ clients, tiers, queues, dead, audit }: AdminServices): readonly Route[] {
+  return [
+    ...clientRoutes(clients),
+    ...tierRoutes(tiers),
+    ...queueRoutes(queues),
+    ...deadRoutes(dead),
+    auditRoute(audit),
+  ];
+}
