@@ -7,8 +7,9 @@ import type { ClaimedTask, Settlement } from "../core/store.ts";
 import type { Delivery, Outcome, Transport } from "../core/transport.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Breakers } from "./policies.ts";
+import { callOf } from "./rules.ts";
 import { Run } from "./run.ts";
-import { settlementOf } from "./settlement.ts";
+import { type Judge, settlementOf, undelivered } from "./settlement.ts";
 
 /** Finds the transport that owns a url's scheme. */
 export interface TransportSource {
@@ -27,6 +28,8 @@ export interface DispatcherOptions {
   readonly taskTimeoutMs: number;
   /** Retries after the first attempt of a task that does not say. */
   readonly maxRetries: number;
+  /** Ids of the tasks that follow a dead one, as `idGenerator` makes them. */
+  readonly newId: (nowMs: number) => string;
 }
 
 export class Dispatcher {
@@ -43,30 +46,33 @@ export class Dispatcher {
   /** A run of the task, its clock started. `leasedAtMonoMs` is when its lease was asked for. */
   begin(task: ClaimedTask, leasedAtMonoMs: number): Run {
     const { taskTimeoutMs, clock } = this.#options;
-    const timeoutMs = Math.min(task.timeoutMs ?? taskTimeoutMs, taskTimeoutMs);
-    return new Run(task, clock.now(), timeoutMs, leasedAtMonoMs);
+    return new Run(task, callOf(task, taskTimeoutMs), clock.now(), leasedAtMonoMs);
   }
 
-  /** Delivers, and tells what is to be settled; null when the lease was lost. Never rejects. */
+  /**
+   * Delivers unless the task is past that, and tells what is to be settled; null when the lease was lost. Never
+   * rejects.
+   */
   async deliver(run: Run): Promise<Settlement | null> {
-    const { breakers, id, clock, random } = this.#options;
-    const outcome = await breakers.guard(run.task.target.url, () => this.#send(run));
-    return settlementOf(run, outcome, {
-      workerId: id,
-      retry: this.#retry,
-      random: random(),
-      nowMs: clock.now(),
-    });
+    const settlement = undelivered(run, this.#judge());
+    if (settlement !== null) return settlement;
+    const outcome = await this.#options.breakers.guard(run.target.url, () => this.#send(run));
+    return settlementOf(run, outcome, this.#judge());
+  }
+
+  #judge(): Judge {
+    const { id, clock, random, newId } = this.#options;
+    return { workerId: id, retry: this.#retry, random: random(), nowMs: clock.now(), newId };
   }
 
   /** Resolves with the transport's outcome, or with a failure of ours; never rejects. */
   #send(run: Run): Promise<Outcome> {
     return new Promise((resolve) => {
-      const { task } = run;
+      const { url } = run.target;
       let transport: Transport | undefined;
       try {
-        transport = this.#options.transports.for(task.target.url);
-        if (transport === undefined) return resolve(noTransport(task.target.url));
+        transport = this.#options.transports.for(url);
+        if (transport === undefined) return resolve(noTransport(url));
         run.abandon = () => resolve(ABANDONED);
         const { name } = transport;
         transport.deliver(deliveryOf(run), run.signal).then(
@@ -101,11 +107,11 @@ function isOutcome(value: unknown): boolean {
 /** Its run was broken off, and why decides what becomes of it. */
 const ABANDONED: Outcome = { kind: "deferred", afterMs: 0, reason: "the transport did not end when told to" };
 
-function deliveryOf({ task, timeoutMs }: Run): Delivery {
+function deliveryOf({ task, target, timeoutMs }: Run): Delivery {
   return {
     taskId: task.id,
     queue: task.queue,
-    target: task.target,
+    target,
     attempt: task.attempt,
     fence: task.fence,
     scheduledAtMs: task.scheduledAtMs,

@@ -1,12 +1,12 @@
-/** The chores a worker does for everyone: rescuing tasks of dead workers, sweeping out old ones, saying it lives. */
+/** The chores a worker does for everyone: rescuing tasks of dead workers, sweeping out old ones, emptying purged queues, saying it lives. */
 
 import type { CancelTimer, Clock } from "../core/clock.ts";
-import type { ConsumerStore, WorkerRecord } from "../core/store.ts";
+import type { ConsumerStore, TaskStore, WorkerRecord } from "../core/store.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { FailureStreak } from "./streak.ts";
 
 export interface JanitorOptions {
-  readonly store: Pick<ConsumerStore, "rescue" | "sweep" | "announce">;
+  readonly store: Pick<ConsumerStore, "rescue" | "sweep" | "announce"> & Pick<TaskStore, "purgeStep">;
   readonly worker: Omit<WorkerRecord, "seenAtMs">;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -17,6 +17,8 @@ const RESCUE_LIMIT = 100;
 const SWEEP_EVERY_MS = 5_000;
 /** Small, so that a step of it does not keep deliveries waiting. */
 const SWEEP_LIMIT = 500;
+const PURGE_EVERY_MS = 5_000;
+const PURGE_LIMIT = 1_000;
 /** Between steps while there is more to do: others get their turn. */
 const MORE_AFTER_MS = 5;
 const ANNOUNCE_EVERY_MS = 30_000;
@@ -38,6 +40,7 @@ export class Janitor {
     this.#every(ANNOUNCE_EVERY_MS, "announcing this worker", () => this.#announce());
     this.#every(RESCUE_EVERY_MS, "rescuing tasks of dead workers", () => this.#rescue());
     this.#every(SWEEP_EVERY_MS, "sweeping out old tasks", () => this.#sweep());
+    this.#every(PURGE_EVERY_MS, "purging queues", () => this.#purge());
   }
 
   /** Starts no further step; resolves when those under way are done. */
@@ -76,15 +79,8 @@ export class Janitor {
   async #rescue(): Promise<boolean> {
     const { store, logger } = this.#options;
     const rescued = await store.rescue(RESCUE_LIMIT);
-    const dead = rescued.filter(({ state }) => state === "dead");
-    for (const { id: task, worker, crashes } of dead) {
-      logger.warn({ task, worker, crashes }, "task is dead: too many workers died with it");
-    }
     if (rescued.length > 0) {
-      logger.warn(
-        { tasks: rescued.length, dead: dead.length },
-        "took back tasks whose worker let their lease run out",
-      );
+      logger.warn({ tasks: rescued.length }, "took back tasks whose worker let their lease run out");
     }
     return rescued.length >= RESCUE_LIMIT;
   }
@@ -93,5 +89,15 @@ export class Janitor {
     const { tasks, names, more } = await this.#options.store.sweep(SWEEP_LIMIT);
     if (tasks + names > 0) this.#options.logger.debug({ tasks, names }, "swept out finished tasks");
     return more;
+  }
+
+  async #purge(): Promise<boolean> {
+    const progress = await this.#options.store.purgeStep(PURGE_LIMIT);
+    if (progress === null) return false;
+    const { queue, removed, share } = progress;
+    const { logger } = this.#options;
+    if (share < 1) logger.debug({ queue, removed, share }, "purging a queue");
+    else logger.info({ queue, removed }, "a queue is purged");
+    return true;
   }
 }

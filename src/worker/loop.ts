@@ -182,8 +182,11 @@ export class ClaimLoop {
       if (result !== "settled") {
         logger.debug({ task: run.task.id, result }, "task had moved on before it was settled");
       } else if (verdict.kind === "dead") {
-        const { id: task, queue, attempt } = run.task;
-        logger.warn({ task, queue, attempt, reason: verdict.reason }, "task is dead");
+        const { id: task, queue, attempt, crashes } = run.task;
+        // The attempt that was claimed for does not count where none was made.
+        const attempts = settlement.attempt?.number ?? attempt - 1;
+        const followUp = settlement.followUps?.[0]?.id;
+        logger.warn({ task, queue, attempts, crashes, reason: verdict.reason, followUp }, "task is dead");
       }
     });
   }

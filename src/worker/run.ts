@@ -1,6 +1,8 @@
 /** One claimed task on its way through this worker: its lease, its abort, and how it ends. */
 
 import type { ClaimedTask, LeaseRef, Settlement } from "../core/store.ts";
+import type { Target } from "../core/task.ts";
+import type { Call } from "./rules.ts";
 
 /**
  * Why a delivery is broken off by the worker, not by its target.
@@ -15,6 +17,8 @@ export class Run {
   readonly task: ClaimedTask;
   readonly lease: LeaseRef;
   readonly startedAtMs: number;
+  /** What is called: the task's own target, with its queue's override. */
+  readonly target: Target;
   /** Bound of the attempt, which the transport is to keep. */
   readonly timeoutMs: number;
   /** When the lease was last known to be granted, on the process's monotonic clock (`performance.now()`). */
@@ -31,10 +35,11 @@ export class Run {
   #brokenOff: BreakOff | null = null;
   #brokenOffAtMonoMs = 0;
 
-  constructor(task: ClaimedTask, startedAtMs: number, timeoutMs: number, leasedAtMonoMs: number) {
+  constructor(task: ClaimedTask, { target, timeoutMs }: Call, startedAtMs: number, leasedAtMonoMs: number) {
     this.task = task;
     this.lease = { taskId: task.id, fence: task.fence };
     this.startedAtMs = startedAtMs;
+    this.target = target;
     this.timeoutMs = timeoutMs;
     this.leasedAtMonoMs = leasedAtMonoMs;
     this.startedAtMonoMs = performance.now();

@@ -1,20 +1,31 @@
 /** What a delivery's end means for its task: the one place where outcomes and break-offs become settlements. */
 
-import type { RetryPolicy, Verdict } from "../core/retry.ts";
-import { decide } from "../core/retry.ts";
+import { decide, decideBeforeDelivery, type RetryPolicy, type Verdict } from "../core/retry.ts";
 import type { Settlement } from "../core/store.ts";
 import type { Attempt } from "../core/task.ts";
 import type { Outcome } from "../core/transport.ts";
+import { followUpOf } from "./dead-target.ts";
+import { retryOf } from "./rules.ts";
 import type { Run } from "./run.ts";
 
 /** What judging takes besides the run and its outcome. */
 export interface Judge {
   readonly workerId: string;
-  /** Of a task that says nothing of its retries. */
+  /** Of a task that says nothing of its retries, in a queue that does not either. */
   readonly retry: RetryPolicy;
   /** In [0, 1); drives the jitter of a retry. */
   readonly random: number;
   readonly nowMs: number;
+  /** Ids of the tasks that follow a dead one. */
+  readonly newId: (nowMs: number) => string;
+}
+
+const NO_STATUSES: readonly number[] = [];
+
+/** The settlement of a run that must not be delivered any more; null when it is to be. */
+export function undelivered(run: Run, judge: Judge): Settlement | null {
+  const verdict = decideBeforeDelivery(run.task.crashes);
+  return verdict === null ? null : settled(run, verdict, null, judge);
 }
 
 /**
@@ -53,34 +64,37 @@ export function released(run: Run, reason: string): Settlement {
 }
 
 function judged(run: Run, outcome: Outcome, judge: Judge): Settlement {
-  const { task, lease } = run;
-  const verdict: Verdict = decide(
+  const { task } = run;
+  const verdict = decide(
     {
       attempt: task.attempt,
       firstAttemptAtMs: task.firstAttemptAtMs ?? run.startedAtMs,
       // Only a failure asks for the policy, so that a success does not pay for putting it together.
-      retry: outcome.kind === "failed" ? { ...judge.retry, ...task.retry } : judge.retry,
+      retry: outcome.kind === "failed" ? retryOf(task, judge.retry) : judge.retry,
+      permanentStatuses: task.rules?.permanentStatuses ?? NO_STATUSES,
     },
     outcome,
     judge.nowMs,
     judge.random,
   );
   switch (outcome.kind) {
-    case "delivered":
-      return {
-        lease,
-        verdict,
-        attempt: attemptOf(run, judge, {
-          status: outcome.status,
-          error: null,
-          responseExcerpt: outcome.responseExcerpt,
-        }),
-      };
+    case "delivered": {
+      const { status, responseExcerpt } = outcome;
+      return settled(run, verdict, attemptOf(run, judge, { status, error: null, responseExcerpt }), judge);
+    }
     case "failed":
-      return { lease, verdict, attempt: attemptOf(run, judge, outcome) };
+      return settled(run, verdict, attemptOf(run, judge, outcome), judge);
     case "deferred":
-      return { lease, verdict, attempt: null };
+      return settled(run, verdict, null, judge);
   }
+}
+
+/** The one way to a settlement that may be a task's death, so that its queue hears of every one. */
+function settled(run: Run, verdict: Verdict, attempt: Attempt | null, judge: Judge): Settlement {
+  const { task, lease } = run;
+  if (verdict.kind !== "dead") return { lease, verdict, attempt };
+  const followUp = followUpOf({ task, reason: verdict.reason, attempt }, judge.newId, judge.nowMs);
+  return followUp === null ? { lease, verdict, attempt } : { lease, verdict, attempt, followUps: [followUp] };
 }
 
 function attemptOf(

@@ -13,7 +13,7 @@ export interface WorkerOptions {
   /** Names this worker in leases, attempts and the store's list of workers. */
   readonly id: string;
   readonly version: string;
-  readonly store: ConsumerStore & Pick<TaskStore, "onHint">;
+  readonly store: ConsumerStore & Pick<TaskStore, "purgeStep" | "onHint">;
   readonly transports: TransportSource;
   readonly clock: Clock;
   readonly random: Random;
@@ -29,6 +29,8 @@ export interface WorkerOptions {
   /** Whether the transports deliver to private addresses; announced, for only workers are told. */
   readonly allowPrivateUrls: boolean;
   readonly breaker: BreakerSettings;
+  /** Ids of the tasks that follow a dead one, as `idGenerator` makes them. */
+  readonly newId: (nowMs: number) => string;
 }
 
 /** After the grace: for transports to let go of what was aborted. */
@@ -49,7 +51,7 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     const { id, version, store, transports, clock, random, logger, leaseMs } = options;
-    const { concurrency, taskTimeoutMs, maxRetries, allowPrivateUrls } = options;
+    const { concurrency, taskTimeoutMs, maxRetries, allowPrivateUrls, newId } = options;
     this.#options = options;
     const breakers = new Breakers({ ...options.breaker, clock, random, logger });
     const dispatcher = new Dispatcher({
@@ -61,6 +63,7 @@ export class Worker {
       logger,
       taskTimeoutMs,
       maxRetries,
+      newId,
     });
     this.#loop = new ClaimLoop({ id, store, dispatcher, clock, logger, concurrency, leaseMs });
     this.#heartbeat = new Heartbeat({ store, runs: this.#loop.runs, leaseMs, clock, logger });

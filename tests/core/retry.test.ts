@@ -5,11 +5,13 @@ import fc from "fast-check";
 import {
   backoffMs,
   decide,
+  decideBeforeDelivery,
   defaultRetryPolicy,
   jitteredBackoffMs,
   type RetryPolicy,
   type Tried,
 } from "../../src/core/retry.ts";
+import { MAX_CRASHES } from "../../src/core/task.ts";
 import type { Outcome } from "../../src/core/transport.ts";
 
 const NOW_MS = 1_800_000_000_000;
@@ -145,6 +147,22 @@ describe("decide", () => {
     );
   });
 
+  test("a status that the queue takes for final is never retried, whatever is left of attempts and time", () => {
+    fc.assert(
+      fc.property(tries(), randoms, (tried, random) => {
+        const strict = { ...tried, permanentStatuses: [404, 410] };
+        const gone = failed({ status: 410, error: "answered 410 Gone", retryAfterMs: 1_000 });
+        expect(decide(strict, gone, NOW_MS, random)).toEqual({
+          kind: "dead",
+          reason: "answered 410, which its queue takes for final",
+        });
+        for (const outcome of [failed({ status: 500 }), failed({ status: null })]) {
+          expect(decide(strict, outcome, NOW_MS, random)).toEqual(decide(tried, outcome, NOW_MS, random));
+        }
+      }),
+    );
+  });
+
   test("with limited attempts a task is dead exactly when they are used up and the duration, if any, has passed", () => {
     fc.assert(
       fc.property(tries(), randoms, (tried, random) => {
@@ -161,7 +179,7 @@ describe("decide", () => {
   test("the last attempt and the last instant of the duration are exact", () => {
     const retry = policyOf({ maxAttempts: 3, maxDurationMs: 10_000 });
     const kind = (attempt: number, ageMs: number) =>
-      decide({ attempt, firstAttemptAtMs: NOW_MS - ageMs, retry }, failed({}), NOW_MS, 0.5).kind;
+      decide(triedOf({ attempt, firstAttemptAtMs: NOW_MS - ageMs, retry }), failed({}), NOW_MS, 0.5).kind;
     expect([kind(2, 10_000), kind(3, 9_999), kind(3, 10_000), kind(4, 9_999), kind(9, 20_000)]).toEqual([
       "retry",
       "retry",
@@ -169,14 +187,7 @@ describe("decide", () => {
       "retry",
       "dead",
     ]);
-    expect(
-      decide(
-        { attempt: 1, firstAttemptAtMs: NOW_MS, retry: policyOf({ maxAttempts: 1 }) },
-        failed({}),
-        NOW_MS,
-        0,
-      ).kind,
-    ).toBe("dead");
+    expect(decide(triedOf({ retry: policyOf({ maxAttempts: 1 }) }), failed({}), NOW_MS, 0).kind).toBe("dead");
   });
 
   test("unlimited attempts are never used up, and a duration that runs is waited for", () => {
@@ -190,7 +201,7 @@ describe("decide", () => {
   });
 
   test("a dead task's reason tells the attempts and the last error", () => {
-    const tried = { attempt: 6, firstAttemptAtMs: NOW_MS, retry: defaultRetryPolicy(5) };
+    const tried = triedOf({ attempt: 6, retry: defaultRetryPolicy(5) });
     const verdict = decide(tried, failed({ error: "answered 502" }), NOW_MS, 0.5);
     expect(verdict).toEqual({ kind: "dead", reason: "gave up after 6 attempts: answered 502" });
   });
@@ -209,11 +220,7 @@ describe("decide", () => {
   });
 
   test("a Retry-After is honoured where it is longer, ignored where it is shorter, and capped", () => {
-    const tried = {
-      attempt: 1,
-      firstAttemptAtMs: NOW_MS,
-      retry: policyOf({ minBackoffMs: 5_000, maxBackoffMs: 60_000 }),
-    };
+    const tried = triedOf({ retry: policyOf({ minBackoffMs: 5_000, maxBackoffMs: 60_000 }) });
     const after = (retryAfterMs: number | null) => {
       const verdict = decide(tried, failed({ retryAfterMs }), NOW_MS, 0.5);
       return verdict.kind === "retry" ? verdict.afterMs : null;
@@ -221,6 +228,22 @@ describe("decide", () => {
     expect([null, 0, 1_000, 30_000, 600_000].map(after)).toEqual([5_000, 5_000, 5_000, 30_000, 60_000]);
   });
 });
+
+describe("decideBeforeDelivery", () => {
+  test("a task goes on until as many workers died with it as make it the cause, and is dead from then on", () => {
+    for (let crashes = 0; crashes < MAX_CRASHES; crashes++) expect(decideBeforeDelivery(crashes)).toBeNull();
+    for (const crashes of [MAX_CRASHES, MAX_CRASHES + 3]) {
+      expect(decideBeforeDelivery(crashes)).toEqual({
+        kind: "dead",
+        reason: `${crashes} workers died while running it`,
+      });
+    }
+  });
+});
+
+function triedOf(overrides: Partial<Tried>): Tried {
+  return { attempt: 1, firstAttemptAtMs: NOW_MS, retry: policyOf({}), permanentStatuses: [], ...overrides };
+}
 
 function policyOf(overrides: Partial<RetryPolicy>): RetryPolicy {
   return { ...defaultRetryPolicy(5), jitter: 0, ...overrides };
@@ -246,5 +269,5 @@ function tries(): fc.Arbitrary<Tried> {
       ageMs: fc.integer({ min: 0, max: 172_800_000 }),
       retry: policies,
     })
-    .map(({ attempt, ageMs, retry }) => ({ attempt, firstAttemptAtMs: NOW_MS - ageMs, retry }));
+    .map(({ attempt, ageMs, retry }) => triedOf({ attempt, firstAttemptAtMs: NOW_MS - ageMs, retry }));
 }

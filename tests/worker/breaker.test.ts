@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from "bun:test";
 import { newTarget } from "../support/tasks.ts";
-import { Target, until, withBench } from "./harness.ts";
+import { until, withBench } from "./harness.ts";
+import { Target } from "./target.ts";
 
 const PATIENT_RETRY = { minBackoffMs: 20, maxBackoffMs: 20, jitter: 0, maxAttempts: 100 };
 

@@ -1,8 +1,10 @@
 /** What becomes of a task on its way through a worker: delivered, retried, given up, or given back. */
 
 import { describe, expect, test } from "bun:test";
+import { MAX_CRASHES } from "../../src/core/task.ts";
 import { newTarget } from "../support/tasks.ts";
-import { HeldAnswers, until, withBench } from "./harness.ts";
+import { crash, until, withBench } from "./harness.ts";
+import { HeldAnswers } from "./target.ts";
 
 const FAST_RETRY = { minBackoffMs: 20, maxBackoffMs: 40, jitter: 0 };
 
@@ -205,21 +207,41 @@ describe("a crash", () => {
   );
 
   test(
-    "repeated five times makes the task dead without a single charged attempt",
+    "repeated five times makes the task dead: it is not delivered, not charged, and told of once",
     withBench(async (bench) => {
       const id = await bench.enqueue();
-      for (let crash = 1; crash <= 4; crash++) {
-        await bench.store.claim({ worker: `dies-${crash}`, limit: 1, leaseMs: 1 });
-        bench.advanceStoreTime(10);
-        await bench.store.rescue(10);
-      }
-      await bench.store.claim({ worker: "dies-5", limit: 1, leaseMs: 1 });
-      bench.start();
+      await crash(bench, MAX_CRASHES);
+      const worker = bench.start();
       const task = await bench.reaches(id, "dead");
-      expect(task.crashes).toBe(5);
-      expect(task.attempts).toBe(0);
+      expect(task).toMatchObject({ crashes: 5, attempts: 0, reason: "5 workers died while running it" });
+      expect(task.attemptLog).toHaveLength(0);
+      await until("its slot is free", () => worker.running === 0);
       expect(bench.target.hits).toHaveLength(0);
-      await until("it is told", () => bench.logged("too many workers died").length === 1);
+      expect(bench.logged("task is dead")).toMatchObject([
+        { level: "warn", task: id, attempts: 0, crashes: 5, reason: "5 workers died while running it" },
+      ]);
+    }),
+  );
+
+  test(
+    "repeated once less is no reason yet",
+    withBench(async (bench) => {
+      const id = await bench.enqueue();
+      await crash(bench, MAX_CRASHES - 1);
+      bench.start();
+      expect((await bench.reaches(id, "succeeded")).crashes).toBe(MAX_CRASHES - 1);
+    }),
+  );
+
+  test(
+    "count that ended in death begins anew with a replay",
+    withBench(async (bench) => {
+      const id = await bench.enqueue();
+      await crash(bench, MAX_CRASHES);
+      bench.start();
+      await bench.reaches(id, "dead");
+      await bench.store.replay(id);
+      expect(await bench.reaches(id, "succeeded")).toMatchObject({ crashes: 0, attempts: 1 });
     }),
   );
 });

@@ -3,7 +3,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { StoreHint, TaskStore } from "../../src/core/store.ts";
+import type { Client } from "../../src/core/client.ts";
+import { newClient } from "../../src/core/client.ts";
+import { newQueue, type Queue } from "../../src/core/queue.ts";
+import type { AuditEntry, SettingsKind, SettingsOf, TaskStore } from "../../src/core/store.ts";
 import type { NewTask, Task, TaskState } from "../../src/core/task.ts";
 import { systemClock } from "../../src/runtime.ts";
 import { openSqliteStore } from "../../src/store/sqlite/store.ts";
@@ -11,7 +14,9 @@ import { createLogger } from "../../src/telemetry/logger.ts";
 import { createHttpTransport } from "../../src/transport/http/http.ts";
 import { TransportRegistry } from "../../src/transport/registry.ts";
 import { Worker, type WorkerOptions } from "../../src/worker/worker.ts";
-import { newTarget, newTask } from "../support/tasks.ts";
+import { newTarget, newTask, newTaskId } from "../support/tasks.ts";
+import { CountedStore } from "./counted-store.ts";
+import { Target } from "./target.ts";
 
 /** No test waits longer than this for something that is to happen. */
 const PATIENCE_MS = 15_000;
@@ -26,137 +31,24 @@ export async function until(what: string, isSo: () => boolean | Promise<boolean>
   }
 }
 
-export interface Hit {
-  readonly taskId: string;
-  readonly attempt: number;
-  readonly fence: number;
-  readonly path: string;
-  readonly atMs: number;
-  /** Aborts when the worker broke the request off. */
-  readonly signal: AbortSignal;
+/** The record of a change that a test makes. */
+export function auditOf(action: string, subject: string): AuditEntry {
+  return { atMs: Date.now(), actor: "test", action, subject, before: null, after: null };
 }
 
-type Answer = (hit: Hit) => Response | Promise<Response>;
-
-/** An HTTP server that keeps account of what reaches it and answers as it is told. */
-export class Target {
-  readonly hits: Hit[] = [];
-  open = 0;
-  mostOpen = 0;
-  answer: Answer = () => new Response("ok");
-  readonly #server = Bun.serve({
-    port: 0,
-    hostname: "127.0.0.1",
-    idleTimeout: 0,
-    fetch: async (request) => {
-      const hit: Hit = {
-        taskId: request.headers.get("x-task-id") ?? "",
-        attempt: Number(request.headers.get("x-task-attempt")),
-        fence: Number(request.headers.get("x-task-fence")),
-        path: new URL(request.url).pathname,
-        atMs: Date.now(),
-        signal: request.signal,
-      };
-      this.hits.push(hit);
-      this.open++;
-      this.mostOpen = Math.max(this.mostOpen, this.open);
-      try {
-        return await this.answer(hit);
-      } finally {
-        this.open--;
-      }
+function openStore(path: string, offset: { readonly ms: number }): Promise<TaskStore> {
+  return openSqliteStore({
+    path,
+    settings: {
+      defaultTier: "free",
+      autoCreateQueues: true,
+      retentionSucceededMs: 3_600_000,
+      retentionDeadMs: 3_600_000,
+      dedupWindowMs: 3_600_000,
+      maxBytes: 0,
     },
+    clock: { now: () => Date.now() + offset.ms, after: systemClock.after },
   });
-
-  url(path = "/"): string {
-    return `http://127.0.0.1:${this.#server.port}${path}`;
-  }
-
-  hitsOf(taskId: string): Hit[] {
-    return this.hits.filter((hit) => hit.taskId === taskId);
-  }
-
-  async close(): Promise<void> {
-    await this.#server.stop(true);
-  }
-}
-
-/** An answer that comes only when the worker has broken off, or when the test lets it. */
-export class HeldAnswers {
-  readonly #letGo: (() => void)[] = [];
-  /** How many requests were broken off by the worker. */
-  aborted = 0;
-
-  readonly answer: Answer = ({ signal }) =>
-    new Promise((resolve) => {
-      this.#letGo.push(() => resolve(new Response("late")));
-      signal.addEventListener("abort", () => {
-        this.aborted++;
-        resolve(new Response("nobody listens"));
-      });
-    });
-
-  get held(): number {
-    return this.#letGo.length;
-  }
-
-  letGo(): void {
-    for (const go of this.#letGo.splice(0)) go();
-  }
-}
-
-export type StoreCall = "claim" | "settle" | "settleAndClaim" | "extend" | "rescue" | "sweep" | "announce";
-
-/** The real store with a count of the calls that a worker makes, and as slow as one across a network if told so. */
-export class CountedStore {
-  readonly calls: Record<StoreCall, number> = {
-    claim: 0,
-    settle: 0,
-    settleAndClaim: 0,
-    extend: 0,
-    rescue: 0,
-    sweep: 0,
-    announce: 0,
-  };
-  /** How long claims and settlements take to come back; they are done at once. */
-  answerAfterMs = 0;
-  /** The most claims and settlements that were under way at once. */
-  mostExchanges = 0;
-  #exchanges = 0;
-  readonly #store: TaskStore;
-
-  constructor(store: TaskStore) {
-    this.#store = store;
-  }
-
-  get total(): number {
-    return Object.values(this.calls).reduce((sum, count) => sum + count, 0);
-  }
-
-  claim: TaskStore["claim"] = (request) => this.#exchange(this.#counted("claim").claim(request));
-  settle: TaskStore["settle"] = (settlements) => this.#exchange(this.#counted("settle").settle(settlements));
-  settleAndClaim: TaskStore["settleAndClaim"] = (settlements, request) =>
-    this.#exchange(this.#counted("settleAndClaim").settleAndClaim(settlements, request));
-  extend: TaskStore["extend"] = (leases, leaseMs) => this.#counted("extend").extend(leases, leaseMs);
-  rescue: TaskStore["rescue"] = (limit) => this.#counted("rescue").rescue(limit);
-  sweep: TaskStore["sweep"] = (limit) => this.#counted("sweep").sweep(limit);
-  announce: TaskStore["announce"] = (worker) => this.#counted("announce").announce(worker);
-  onHint = (listener: (hint: StoreHint) => void) => this.#store.onHint(listener);
-
-  async #exchange<T>(answer: Promise<T>): Promise<T> {
-    this.mostExchanges = Math.max(this.mostExchanges, ++this.#exchanges);
-    try {
-      if (this.answerAfterMs > 0) await Bun.sleep(this.answerAfterMs);
-      return await answer;
-    } finally {
-      this.#exchanges--;
-    }
-  }
-
-  #counted(call: StoreCall): TaskStore {
-    this.calls[call]++;
-    return this.#store;
-  }
 }
 
 type WorkerSettings = Partial<WorkerOptions>;
@@ -171,6 +63,7 @@ export class Bench {
   readonly log: { readonly level: string; readonly msg: string }[] = [];
   readonly #dir: string;
   readonly #workers: Worker[] = [];
+  readonly #others: TaskStore[] = [];
   readonly #offset: { ms: number };
 
   private constructor(dir: string, path: string, store: TaskStore, offset: { ms: number }) {
@@ -181,21 +74,40 @@ export class Bench {
     this.#offset = offset;
   }
 
+  /** Of its clients none has a limit, until a test gives it one. */
   static async open(): Promise<Bench> {
     const dir = await mkdtemp(join(tmpdir(), "worker-test-"));
     const path = join(dir, "store.db");
     const offset = { ms: 0 };
-    const store = await openSqliteStore({
-      path,
-      settings: {
-        retentionSucceededMs: 3_600_000,
-        retentionDeadMs: 3_600_000,
-        dedupWindowMs: 3_600_000,
-        maxBytes: 0,
-      },
-      clock: { now: () => Date.now() + offset.ms, after: systemClock.after },
-    });
-    return new Bench(dir, path, store, offset);
+    const bench = new Bench(dir, path, await openStore(path, offset), offset);
+    await bench.set("tier", "free", { requestsPerMinute: null, maxConcurrent: null });
+    return bench;
+  }
+
+  /** The same store once more, as another process opens it. */
+  async openAgain(): Promise<TaskStore> {
+    const store = await openStore(this.path, this.#offset);
+    this.#others.push(store);
+    return store;
+  }
+
+  /** Changes what is told of a queue; the rest stays. */
+  async setQueue(name: string, rules: Partial<Queue>): Promise<void> {
+    const known = await this.store.read("queue", name);
+    await this.set("queue", name, { ...(known?.value ?? newQueue(Date.now())), ...rules });
+  }
+
+  /** Changes what is told of a client; the rest stays. */
+  async setClient(id: string, settings: Partial<Client>): Promise<void> {
+    const known = await this.store.read("client", id);
+    await this.set("client", id, { ...(known?.value ?? newClient("free", Date.now())), ...settings });
+  }
+
+  async set<K extends SettingsKind>(kind: K, id: string, value: SettingsOf[K]): Promise<void> {
+    const from = (await this.store.read(kind, id))?.revision ?? null;
+    if (!(await this.store.change({ kind, id, from, value }, auditOf(`${kind}s.set`, id)))) {
+      throw new Error(`${kind} ${id} was changed by somebody else`);
+    }
   }
 
   /** Moves the store's clock ahead; the workers' own stays. */
@@ -225,6 +137,7 @@ export class Bench {
       maxRetries: 5,
       allowPrivateUrls: true,
       breaker: { failureThreshold: 1_000, openMs: 30_000 },
+      newId: newTaskId,
       ...settings,
     });
     this.#workers.push(worker);
@@ -264,8 +177,18 @@ export class Bench {
   async close(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.stop(0)));
     await this.target.close();
-    await this.store.close();
+    await Promise.all([this.store, ...this.#others].map((store) => store.close()));
     await rm(this.#dir, { recursive: true, force: true });
+  }
+}
+
+/** Has `times` workers die with the only task that is ready. */
+export async function crash(bench: Bench, times: number): Promise<void> {
+  for (let crashes = 1; crashes <= times; crashes++) {
+    const { tasks } = await bench.store.claim({ worker: `dies-${crashes}`, limit: 1, leaseMs: 1 });
+    bench.advanceStoreTime(10);
+    const rescued = await bench.store.rescue(10);
+    if (tasks.length !== 1 || rescued.length !== 1) throw new Error("the task was not there to die with");
   }
 }
 

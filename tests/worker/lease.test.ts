@@ -1,7 +1,8 @@
 /** Leases of running deliveries: kept as long as they run, and what happens when one is taken away. */
 
 import { describe, expect, test } from "bun:test";
-import { HeldAnswers, until, withBench } from "./harness.ts";
+import { until, withBench } from "./harness.ts";
+import { HeldAnswers } from "./target.ts";
 
 describe("a running delivery", () => {
   test(

@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from "bun:test";
 import { DatabaseSync } from "node:sqlite";
-import { HeldAnswers, until, withBench } from "./harness.ts";
+import { until, withBench } from "./harness.ts";
+import { HeldAnswers } from "./target.ts";
 
 /** Makes every change to a task fail, as on a failing disk, until the returned function is called. */
 function breakTasks(path: string): () => void {
@@ -145,6 +146,21 @@ describe("an idle worker", () => {
       await until("they are gone", async () => (await bench.store.list({ limit: 1 })).tasks.length === 0);
       expect(performance.now() - startedAtMs).toBeLessThan(3_000);
       expect(bench.counted.calls.sweep).toBe(2);
+    }),
+  );
+
+  test(
+    "that is told of more work and finds none asks again after a pause, not at once",
+    withBench(async (bench) => {
+      bench.counted.nextInMs = 0;
+      bench.start();
+      await until("it has settled in", () => bench.counted.calls.claim >= 3);
+      const claimsBefore = bench.counted.calls.claim;
+      const startedAtMs = performance.now();
+      await Bun.sleep(500);
+      const claims = bench.counted.calls.claim - claimsBefore;
+      expect(claims).toBeGreaterThan(3);
+      expect(claims).toBeLessThanOrEqual((performance.now() - startedAtMs) / 5 + 1);
     }),
   );
 });

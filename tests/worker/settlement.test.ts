@@ -2,37 +2,24 @@
 
 import { describe, expect, test } from "bun:test";
 import { defaultRetryPolicy } from "../../src/core/retry.ts";
-import type { ClaimedTask } from "../../src/core/store.ts";
+import { MAX_CRASHES } from "../../src/core/task.ts";
 import type { Outcome } from "../../src/core/transport.ts";
 import { type BreakOff, Run } from "../../src/worker/run.ts";
-import { settlementOf } from "../../src/worker/settlement.ts";
+import { settlementOf, undelivered } from "../../src/worker/settlement.ts";
 import { newTarget } from "../support/tasks.ts";
+import { claimed, rulesOf, STARTED_MS } from "./claimed.ts";
 
-const STARTED_MS = 1_700_000_000_000;
-const JUDGE = { workerId: "w", retry: defaultRetryPolicy(5), random: 0.5, nowMs: STARTED_MS + 250 };
-
-function claimed(overrides: Partial<ClaimedTask> = {}): ClaimedTask {
-  return {
-    id: "task",
-    queue: "default",
-    clientId: "client",
-    priority: "normal",
-    target: newTarget(),
-    timeoutMs: null,
-    retry: {},
-    traceparent: null,
-    scheduledAtMs: STARTED_MS,
-    firstAttemptAtMs: null,
-    attempt: 2,
-    crashes: 0,
-    fence: 7,
-    leaseUntilMs: STARTED_MS + 30_000,
-    ...overrides,
-  };
-}
+const JUDGE = {
+  workerId: "w",
+  retry: defaultRetryPolicy(5),
+  random: 0.5,
+  nowMs: STARTED_MS + 250,
+  newId: () => "next",
+};
+const CALL = { target: newTarget(), timeoutMs: 1_000 };
 
 function ended(why: BreakOff | null, outcome: Outcome, task = claimed()) {
-  const run = new Run(task, STARTED_MS, 1_000, performance.now());
+  const run = new Run(task, CALL, STARTED_MS, performance.now());
   if (why !== null) run.breakOff(why);
   return settlementOf(run, outcome, JUDGE);
 }
@@ -72,6 +59,23 @@ describe("settlementOf", () => {
     const own = claimed({ retry: { minBackoffMs: 10, jitter: 0 } });
     expect(ended(null, FAILED, own)?.verdict).toMatchObject({ kind: "retry", afterMs: 20 });
     expect(ended(null, FAILED, claimed({ retry: { maxAttempts: 2 } }))?.verdict.kind).toBe("dead");
+  });
+
+  test("the queue's retry rules stand between the worker's and the task's own", () => {
+    const rules = rulesOf({ retry: { minBackoffMs: 100, maxAttempts: 2, jitter: 0 } });
+    expect(ended(null, FAILED, claimed({ rules }))?.verdict.kind).toBe("dead");
+    const own = claimed({ rules, retry: { maxAttempts: 3 } });
+    expect(ended(null, FAILED, own)?.verdict).toMatchObject({ kind: "retry", afterMs: 200 });
+  });
+
+  test("a failure with a status that the queue takes for final is the task's end, with its attempt charged", () => {
+    const rules = rulesOf({ permanentStatuses: [410] });
+    const gone: Outcome = { ...FAILED, status: 410, error: "answered 410 Gone", hostAtFault: false };
+    expect(ended(null, gone, claimed({ rules }))).toMatchObject({
+      verdict: { kind: "dead", reason: "answered 410, which its queue takes for final" },
+      attempt: { number: 2, status: 410 },
+    });
+    expect(ended(null, gone, claimed({ rules: rulesOf() }))?.verdict.kind).toBe("retry");
   });
 
   test("a task's first attempt counts for its maximal duration when none was charged before", () => {
@@ -127,17 +131,59 @@ describe("settlementOf", () => {
     expect(settlement?.attempt?.error).toContain("1000 ms");
   });
 
+  const LAST = claimed({
+    retry: { maxAttempts: 2 },
+    rules: rulesOf({ deadTarget: { kind: "queue", queue: "dead-letters" } }),
+  });
+
+  test("a death carries the task that its queue wants to follow it, and nothing but a death does", () => {
+    expect(ended(null, FAILED, LAST)?.followUps).toMatchObject([{ id: "next", queue: "dead-letters" }]);
+    expect(ended("overdue", DEFERRED, LAST)?.followUps).toHaveLength(1);
+    expect(ended(null, { ...FAILED, permanent: true }, LAST)?.followUps).toHaveLength(1);
+    expect(ended(null, FAILED, { ...LAST, attempt: 1 })).not.toHaveProperty("followUps");
+    for (const outcome of [DELIVERED, DEFERRED]) {
+      expect(ended(null, outcome, LAST)).not.toHaveProperty("followUps");
+    }
+  });
+
+  test("a cancelled task is not followed: nobody gave up on it", () => {
+    expect(ended("cancelled", FAILED, LAST)).not.toHaveProperty("followUps");
+  });
+
   test("a clock that was set back gives no negative duration", () => {
-    const run = new Run(claimed(), STARTED_MS, 1_000, performance.now());
+    const run = new Run(claimed(), CALL, STARTED_MS, performance.now());
     expect(settlementOf(run, DELIVERED, { ...JUDGE, nowMs: STARTED_MS - 60_000 })?.attempt?.durationMs).toBe(
       0,
     );
   });
 });
 
+describe("undelivered", () => {
+  const before = (task = claimed()) => undelivered(new Run(task, CALL, STARTED_MS, performance.now()), JUDGE);
+
+  test("a task that has brought down too many workers dies without an attempt, others are delivered", () => {
+    expect(before(claimed({ crashes: MAX_CRASHES - 1 }))).toBeNull();
+    expect(before(claimed({ crashes: MAX_CRASHES }))).toEqual({
+      lease: LEASE,
+      verdict: { kind: "dead", reason: `${MAX_CRASHES} workers died while running it` },
+      attempt: null,
+    });
+  });
+
+  test("its queue's dead target hears of it", () => {
+    const rules = rulesOf({ deadTarget: { kind: "queue", queue: "dead-letters" } });
+    expect(before(claimed({ crashes: MAX_CRASHES, rules }))?.followUps).toMatchObject([
+      {
+        queue: "dead-letters",
+        metadata: { dead_task_id: "task", dead_reason: "5 workers died while running it" },
+      },
+    ]);
+  });
+});
+
 describe("a run", () => {
   test("aborts its delivery once, for the first reason given", () => {
-    const run = new Run(claimed(), STARTED_MS, 1_000, performance.now());
+    const run = new Run(claimed(), CALL, STARTED_MS, performance.now());
     expect(run.breakOff("cancelled")).toBe(true);
     expect(run.signal.aborted).toBe(true);
     expect(run.breakOff("stopped")).toBe(false);
@@ -145,7 +191,7 @@ describe("a run", () => {
   });
 
   test("that has ended is not broken off any more", () => {
-    const run = new Run(claimed(), STARTED_MS, 1_000, performance.now());
+    const run = new Run(claimed(), CALL, STARTED_MS, performance.now());
     run.ended = true;
     expect(run.breakOff("lost")).toBe(false);
     expect(run.signal.aborted).toBe(false);

@@ -1,7 +1,8 @@
 /** Stopping a worker: what runs may finish, what does not is given back, and nothing hangs. */
 
 import { describe, expect, test } from "bun:test";
-import { HeldAnswers, until, withBench } from "./harness.ts";
+import { until, withBench } from "./harness.ts";
+import { HeldAnswers } from "./target.ts";
 
 describe("stop", () => {
   test(
