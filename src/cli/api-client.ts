@@ -6,7 +6,7 @@ import { messageOf } from "../core/errors.ts";
 import { CommandFailure, EXIT } from "./host.ts";
 import { plain } from "./plain.ts";
 
-const Nullable = <T extends TSchema>(schema: T) => Type.Optional(Type.Union([schema, Type.Null()]));
+export const Nullable = <T extends TSchema>(schema: T) => Type.Optional(Type.Union([schema, Type.Null()]));
 
 /** What the commands read of a task; the API may say more. */
 export const TaskView = Type.Object({
@@ -57,6 +57,11 @@ const ProblemView = Type.Object({
   errors: Type.Optional(Type.Array(Type.Object({ path: Type.String(), message: Type.String() }))),
 });
 
+/** The path of one task. */
+export function taskPath(id: string): string {
+  return `/v1/tasks/${encodeURIComponent(id)}`;
+}
+
 /** The server could not be reached, or did not answer in time: asking again may help. */
 export class Unreachable extends CommandFailure {}
 
@@ -72,13 +77,19 @@ export class Refused extends CommandFailure {
 
 const ANSWER_TIMEOUT_MS = 30_000;
 
+/** What a command proves who it is with; what is undefined is not sent. */
+export interface ApiKeys {
+  readonly admin: string | undefined;
+  readonly client?: string | undefined;
+}
+
 export class ApiClient {
   readonly #base: string;
-  readonly #adminKey: string | undefined;
+  readonly #keys: ApiKeys;
 
-  constructor(base: string, adminKey: string | undefined) {
+  constructor(base: string, keys: ApiKeys) {
     this.#base = base;
-    this.#adminKey = adminKey;
+    this.#keys = keys;
   }
 
   /**
@@ -96,6 +107,16 @@ export class ApiClient {
     return answer;
   }
 
+  /** What a GET finds, or null where there is none. Throws as {@link ask} does. */
+  async find<T extends TSchema>(path: string, schema: T): Promise<Static<T> | null> {
+    try {
+      return await this.ask("GET", path, schema);
+    } catch (error) {
+      if (error instanceof Refused && error.status === 404) return null;
+      throw error;
+    }
+  }
+
   async #fetch(method: string, path: string, body: unknown): Promise<Response> {
     try {
       return await fetch(this.#base + path, {
@@ -103,10 +124,11 @@ export class ApiClient {
         headers: {
           accept: "application/json",
           ...(body === undefined ? {} : { "content-type": "application/json" }),
-          ...(this.#adminKey === undefined ? {} : { "x-admin-key": this.#adminKey }),
+          ...(this.#keys.admin === undefined ? {} : { "x-admin-key": this.#keys.admin }),
+          ...(this.#keys.client === undefined ? {} : { "x-api-key": this.#keys.client }),
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        // A redirect would carry the admin key to a server that was not named.
+        // A redirect would carry the keys to a server that was not named.
         redirect: "manual",
         signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
       });
@@ -142,12 +164,16 @@ function parsed(text: string): unknown {
   }
 }
 
+const WHENCE_KEYS = [
+  "  the admin key comes from --admin-key, ADMIN_API_KEY or ADMIN_API_KEY_FILE,",
+  "  and a client's own, for enqueue and tasks, from --api-key or TASK_RUNNER_API_KEY",
+];
+
 function refusal(status: number, answer: unknown): string {
   if (!Value.Check(ProblemView, answer)) return `error: the server answered ${status}`;
   const said = answer.detail ?? answer.title ?? `the server answered ${status}`;
   const lines = [`error: ${plain(said)}${answer.code === undefined ? "" : ` (${plain(answer.code)})`}`];
   for (const { path, message } of answer.errors ?? []) lines.push(`  ${plain(path)}: ${plain(message)}`);
-  if (status === 401)
-    lines.push("  the admin key comes from --admin-key, ADMIN_API_KEY or ADMIN_API_KEY_FILE");
+  if (status === 401) lines.push(...WHENCE_KEYS);
   return lines.join("\n");
 }

@@ -2,7 +2,7 @@
 
 import { type Command, Option } from "commander";
 import { PRIORITIES } from "../core/priority.ts";
-import { ApiClient, EnqueuedView, type TaskView } from "./api-client.ts";
+import { type ApiClient, EnqueuedView, type TaskView } from "./api-client.ts";
 import { followTask } from "./follow.ts";
 import { type CliHost, EXIT } from "./host.ts";
 import {
@@ -15,10 +15,10 @@ import {
   looksLikeJson,
 } from "./input.ts";
 import { printJson, styledState, taskDetails } from "./output.ts";
-import { type ApiOptions, withApiOptions } from "./server-options.ts";
-import { adminKeyOf } from "./settings.ts";
+import { progressLine } from "./progress.ts";
+import { type ClientOptions, clientApi, withClientOptions } from "./server-options.ts";
 
-interface EnqueueOptions extends ApiOptions {
+interface EnqueueOptions extends ClientOptions {
   readonly method: string;
   readonly header?: Record<string, string>;
   readonly data?: string;
@@ -60,7 +60,7 @@ export function addEnqueueCommand(program: Command, host: CliHost, ended: (exitC
         .argParser(durationSec)
         .default(3_600, "1h"),
     );
-  withApiOptions(command)
+  withClientOptions(command)
     .addHelpText(
       "after",
       `
@@ -77,7 +77,7 @@ Examples:
 }
 
 async function enqueue(host: CliHost, url: string, options: EnqueueOptions): Promise<number> {
-  const api = new ApiClient(options.api, adminKeyOf(host, options.adminKey));
+  const api = clientApi(host, options);
   const answer = await api.ask("POST", "/v1/enqueue", EnqueuedView, await requestOf(host, url, options));
   if (options.wait) return waitForEnd(host, api, answer.task_id, options);
   if (options.json) printJson(host, answer);
@@ -139,13 +139,4 @@ export function exitCodeOf(task: TaskView): number {
 
 function attemptsOf({ counts }: TaskView): string {
   return counts.attempts === 0 ? "" : `, attempts so far: ${counts.attempts}`;
-}
-
-/** A line that is written over, on a terminal; nothing elsewhere. */
-function progressLine({ stderr }: CliHost): { show(text: string): void; clear(): void } {
-  const write = (text: string) => {
-    // Back to the start of the line and clear to its end (ECMA-48 EL).
-    if (stderr.isTTY) stderr.write(`\r\u001b[K${text}`);
-  };
-  return { show: write, clear: () => write("") };
 }

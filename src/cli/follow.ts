@@ -2,7 +2,7 @@
 
 import { sleep } from "../core/clock.ts";
 import { isFinal, TASK_STATES } from "../core/task.ts";
-import { type ApiClient, Refused, TaskView, Unreachable } from "./api-client.ts";
+import { type ApiClient, Refused, TaskView, taskPath, Unreachable } from "./api-client.ts";
 import { type CliHost, CommandFailure, EXIT } from "./host.ts";
 
 const FIRST_PAUSE_MS = 50;
@@ -35,7 +35,7 @@ export async function followTask(
   let state = "unknown";
   while (true) {
     try {
-      const task = await api.ask("GET", `/v1/tasks/${encodeURIComponent(id)}`, TaskView);
+      const task = await api.ask("GET", taskPath(id), TaskView);
       unreachable = 0;
       state = task.state;
       const now = `${state} ${task.counts.attempts}`;

@@ -48,6 +48,45 @@ export function wholeNumber(minimum: number, maximum: number): (text: string) =>
   };
 }
 
+/** A number of at least nought. */
+export function amount(text: string): number {
+  if (!/^\d+(\.\d+)?$/.test(text)) throw new InvalidArgumentError("Allowed is a number of at least 0.");
+  return Number(text);
+}
+
+/** The word that takes something away; null in the API, which the parser of options has no room for. */
+export const NONE = "none";
+
+/** What `parse` makes of a value, and {@link NONE} as it is. */
+export function orNone<T>(parse: (text: string) => T): (text: string) => T | typeof NONE {
+  return (text) => {
+    if (text === NONE) return NONE;
+    try {
+      return parse(text);
+    } catch (error) {
+      if (!(error instanceof InvalidArgumentError)) throw error;
+      throw new InvalidArgumentError(`${error.message} Or ${NONE}.`);
+    }
+  };
+}
+
+/** The fields with null in the place of {@link NONE}. */
+export function noneAsNull(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name, value === NONE ? null : value]),
+  );
+}
+
+/** Adds a value to those given before it. */
+export function another(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
+}
+
+/** The fields that were given: those left out are not sent. */
+export function given(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
 /** An http or https URL to build paths on, without a slash at its end. */
 export function baseUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;

@@ -28,6 +28,17 @@ export function printJson(host: CliHost, value: unknown): void {
   host.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }
 
+/** Writes an answer as --json asks for it, or as the text that `text` makes of it. */
+export function show<T>(
+  host: CliHost,
+  { json }: { readonly json?: boolean },
+  answer: T,
+  text: (answer: T) => string,
+): void {
+  if (json) printJson(host, answer);
+  else host.stdout.write(text(answer));
+}
+
 /** A table without lines, its cells in columns; an empty list of rows gives the head alone. */
 export function table(host: CliHost, head: readonly string[], rows: readonly (readonly string[])[]): string {
   const blank = Object.fromEntries(BORDERS.map((place) => [place, ""]));
@@ -57,6 +68,16 @@ const BORDERS = [
   "right",
   "right-mid",
 ];
+
+/** A limit in words. */
+export function limitText(limit: number | null): string {
+  return limit === null ? "no limit" : String(limit);
+}
+
+/** How much of a limit is used. */
+export function usedText(used: number, limit: number | null): string {
+  return limit === null ? `${used}, no limit` : `${used} of ${limit}`;
+}
 
 export function styledState(host: CliHost, output: Output, state: string): string {
   return styled(host, output, STATE_STYLES[state] ?? "white", plain(state));
@@ -89,8 +110,13 @@ export const TASK_COLUMNS = [
 
 /** Everything worth knowing of one task, for a person. */
 export function taskDetails(host: CliHost, task: TaskView): string {
+  return taskFacts(host, task) + attemptTable(host, task);
+}
+
+/** One task without its attempts. */
+export function taskFacts(host: CliHost, task: TaskView): string {
   const { attempts, crashes, releases } = task.counts;
-  const facts: [string, string | null | undefined][] = [
+  return factLines(host, [
     ["task", plain(task.task_id)],
     ["state", styledState(host, host.stdout, task.state)],
     ["reason", task.reason && plain(task.reason)],
@@ -102,12 +128,19 @@ export function taskDetails(host: CliHost, task: TaskView): string {
     ["next run", task.finished_at ? null : task.next_run_at && plain(task.next_run_at)],
     ["finished", task.finished_at && plain(task.finished_at)],
     ["counts", `attempts ${attempts}, crashes ${crashes}, releases ${releases}`],
-  ];
-  const width = Math.max(...facts.map(([name]) => name.length));
-  const lines = facts
-    .filter(([, value]) => value)
-    .map(([name, value]) => `${styled(host, host.stdout, "dim", name.padEnd(width))}  ${value}\n`);
-  return lines.join("") + attemptTable(host, task);
+  ]);
+}
+
+/** A name and what is to be said of it; a fact without a value is left out. */
+export type Fact = readonly [name: string, value: string | null | undefined];
+
+/** A line for each fact, the values in one column. Values are written as they are. */
+export function factLines(host: CliHost, facts: readonly Fact[]): string {
+  const said = facts.filter(([, value]) => value);
+  const width = Math.max(0, ...said.map(([name]) => name.length));
+  return said
+    .map(([name, value]) => `${styled(host, host.stdout, "dim", name.padEnd(width))}  ${value}\n`)
+    .join("");
 }
 
 function attemptTable(host: CliHost, task: TaskView): string {
@@ -120,4 +153,22 @@ function attemptTable(host: CliHost, task: TaskView): string {
     plain(attempt.error ?? attempt.response_excerpt ?? ""),
   ]);
   return `\n${table(host, ["ATTEMPT", "STARTED", "TOOK", "STATUS", "ERROR OR ANSWER"], rows)}`;
+}
+
+/** Every attempt that was kept, a block each, with all that is known of it. */
+export function attemptsInFull(host: CliHost, task: TaskView): string {
+  return (task.attempts ?? [])
+    .map((attempt) =>
+      factLines(host, [
+        ["attempt", String(attempt.number)],
+        ["started", plain(attempt.started_at)],
+        ["took", `${attempt.duration_ms} ms`],
+        ["status", attempt.status ? String(attempt.status) : "no answer"],
+        ["error", attempt.error && plain(attempt.error)],
+        ["answer", attempt.response_excerpt && plain(attempt.response_excerpt)],
+        ["worker", plain(attempt.worker)],
+      ]),
+    )
+    .map((block) => `\n${block}`)
+    .join("");
 }

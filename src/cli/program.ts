@@ -2,13 +2,18 @@
 
 import { Command, CommanderError } from "commander";
 import { VERSION } from "../version.ts";
+import { addAuditCommand } from "./audit.ts";
+import { addClientsCommand } from "./clients.ts";
+import { addDeadCommand } from "./dead.ts";
 import { addEnqueueCommand } from "./enqueue.ts";
 import { addHealthcheckCommand } from "./healthcheck.ts";
 import { type CliHost, CommandFailure, EXIT } from "./host.ts";
 import { printJson } from "./output.ts";
+import { addQueuesCommand } from "./queues.ts";
 import { addRoleCommands, DEFAULT_COMMAND } from "./roles.ts";
 import { addConfigCommand } from "./show-config.ts";
 import { addTasksCommand } from "./tasks.ts";
+import { addTiersCommand } from "./tiers.ts";
 
 /** Runs the command in `args` (without the program's own name) and resolves to the exit status. */
 export async function runCli(args: readonly string[], host: CliHost): Promise<number> {
@@ -61,13 +66,20 @@ The exit status is 0 when all went well, 1 when it failed, 2 when it was called 
 Examples:
   task-runner all                                       accept and deliver tasks on this machine
   task-runner enqueue https://example.com/hook --wait   hand in a task and wait for its end
-  task-runner tasks list --state dead                   what could not be delivered`,
+  task-runner tasks explain TASK_ID                     why a task does not run
+  task-runner dead list                                 what could not be delivered
+  task-runner clients set shop --tier premium           let a client do more`,
     );
   addRoleCommands(program, host, ended);
   addConfigCommand(program, host, ended);
   addHealthcheckCommand(program, host, ended);
   addEnqueueCommand(program, host, ended);
   addTasksCommand(program, host, ended);
+  addDeadCommand(program, host, ended);
+  addQueuesCommand(program, host, ended);
+  addClientsCommand(program, host, ended);
+  addTiersCommand(program, host, ended);
+  addAuditCommand(program, host, ended);
   program
     .command("version")
     .description("print the version and the runtime")

@@ -3,17 +3,18 @@
 import { type Command, Option } from "commander";
 import { MAX_PAGE } from "../core/store.ts";
 import { TASK_STATES } from "../core/task.ts";
-import { ApiClient, TaskPageView, TaskView } from "./api-client.ts";
+import { TaskPageView, TaskView, taskPath } from "./api-client.ts";
 import { exitCodeOf } from "./enqueue.ts";
+import { addExplainCommand } from "./explain.ts";
 import { followTask } from "./follow.ts";
 import { type CliHost, EXIT } from "./host.ts";
 import { durationSec, wholeNumber } from "./input.ts";
 import { printJson, styledState, TASK_COLUMNS, table, taskDetails, taskRow } from "./output.ts";
+import { tellMore } from "./paging.ts";
 import { plain } from "./plain.ts";
-import { type ApiOptions, withApiOptions } from "./server-options.ts";
-import { adminKeyOf } from "./settings.ts";
+import { type ClientOptions, clientApi, withClientOptions } from "./server-options.ts";
 
-interface ListOptions extends ApiOptions {
+interface ListOptions extends ClientOptions {
   readonly queue?: string;
   readonly state?: string;
   readonly client?: string;
@@ -52,26 +53,27 @@ export function addTasksCommand(program: Command, host: CliHost, ended: (exitCod
 Examples:
   task-runner tasks list --state dead
   task-runner tasks get 01JD2Q6X3R9V8K7M5N4P3Q2R1S
+  task-runner tasks explain 01JD2Q6X3R9V8K7M5N4P3Q2R1S
   task-runner tasks replay 01JD2Q6X3R9V8K7M5N4P3Q2R1S`,
     );
   addList(tasks, host, ended);
-  withApiOptions(tasks.command("get"))
+  withClientOptions(tasks.command("get"))
     .description("show one task with its attempts")
     .argument("<id>", "the task")
     .addHelpText("after", examples("get"))
-    .action(async (id: string, options: ApiOptions) => {
-      const task = await client(host, options).ask("GET", pathOf(id), TaskView);
+    .action(async (id: string, options: ClientOptions) => {
+      const task = await clientApi(host, options).ask("GET", taskPath(id), TaskView);
       if (options.json) printJson(host, task);
       else host.stdout.write(taskDetails(host, task));
       ended(EXIT.ok);
     });
   for (const { name, method, path, summary, done } of CHANGES) {
-    withApiOptions(tasks.command(name))
+    withClientOptions(tasks.command(name))
       .description(summary)
       .argument("<id>", "the task")
       .addHelpText("after", examples(name))
-      .action(async (id: string, options: ApiOptions) => {
-        const task = await client(host, options).ask(method, pathOf(id) + path, TaskView);
+      .action(async (id: string, options: ClientOptions) => {
+        const task = await clientApi(host, options).ask(method, taskPath(id) + path, TaskView);
         if (options.json) printJson(host, task);
         else
           host.stdout.write(
@@ -81,10 +83,11 @@ Examples:
       });
   }
   addWatch(tasks, host, ended);
+  addExplainCommand(tasks, host, ended);
 }
 
 function addList(tasks: Command, host: CliHost, ended: (exitCode: number) => void): void {
-  withApiOptions(tasks.command("list"))
+  withClientOptions(tasks.command("list"))
     .description("list tasks, newest first")
     .option("--queue <queue>", "only of this queue")
     .addOption(new Option("--state <state>", "only in this state").choices(TASK_STATES))
@@ -101,7 +104,7 @@ Examples:
   task-runner tasks list --from 2030-01-31T00:00:00Z --json | jq -r '.tasks[].task_id'`,
     )
     .action(async (options: ListOptions) => {
-      const page = await client(host, options).ask("GET", `/v1/tasks?${queryOf(options)}`, TaskPageView);
+      const page = await clientApi(host, options).ask("GET", `/v1/tasks?${queryOf(options)}`, TaskPageView);
       if (options.json) {
         printJson(host, page);
       } else {
@@ -112,14 +115,14 @@ Examples:
             page.tasks.map((task) => taskRow(host, task)),
           ),
         );
-        if (page.next_cursor) host.stderr.write(`more with: --cursor ${plain(page.next_cursor)}\n`);
+        tellMore(host, page.next_cursor);
       }
       ended(EXIT.ok);
     });
 }
 
 function addWatch(tasks: Command, host: CliHost, ended: (exitCode: number) => void): void {
-  withApiOptions(tasks.command("watch"))
+  withClientOptions(tasks.command("watch"))
     .description(
       "print every change of a task until it has ended; exit status 0 when it succeeded, 1 otherwise",
     )
@@ -128,12 +131,12 @@ function addWatch(tasks: Command, host: CliHost, ended: (exitCode: number) => vo
       new Option("--timeout <time>", "give up after this time").argParser(durationSec).default(3_600, "1h"),
     )
     .addHelpText("after", `\nWith --json, one line of JSON for each change.\n${examples("watch")}`)
-    .action(async (id: string, options: ApiOptions & { timeout: number }) => {
+    .action(async (id: string, options: ClientOptions & { timeout: number }) => {
       const changed = (task: TaskView) => {
         const line = options.json ? JSON.stringify(task) : changeLine(host, task);
         host.stdout.write(`${line}\n`);
       };
-      const api = client(host, options);
+      const api = clientApi(host, options);
       ended(
         exitCodeOf(await followTask(host, api, { id, timeoutSec: options.timeout, existed: false, changed })),
       );
@@ -147,14 +150,6 @@ function changeLine(host: CliHost, task: TaskView): string {
   const why = task.reason ? `: ${task.reason}` : "";
   const attempts = task.counts.attempts === 0 ? "" : `, attempts: ${task.counts.attempts}`;
   return `${when}  ${styledState(host, host.stdout, task.state)}${plain(attempts + next + why)}`;
-}
-
-function client(host: CliHost, options: ApiOptions): ApiClient {
-  return new ApiClient(options.api, adminKeyOf(host, options.adminKey));
-}
-
-function pathOf(id: string): string {
-  return `/v1/tasks/${encodeURIComponent(id)}`;
 }
 
 function queryOf(options: ListOptions): URLSearchParams {

@@ -181,6 +181,28 @@ describe("wrong usage exits with 2 and says what is wrong", () => {
     [["tasks", "list", "--state", "gone"], "scheduled, ready, running"],
     [["tasks", "list", "--limit", "0"], "from 1 to 1000"],
     [["tasks", "get"], "missing required argument"],
+    [["tasks", "explain"], "missing required argument"],
+    [["clients"], "Usage: task-runner clients"],
+    [["clients", "set", "c", "--requests-per-minute", "many"], "a number of at least 0. Or none."],
+    [["clients", "set", "c", "--enable", "--disable"], "cannot be used with"],
+    [["clients", "set", "c", "--allow-queue", "q", "--allow-all-queues"], "cannot be used with"],
+    [["clients", "delete", "c"], "repeat it with --yes"],
+    [["clients", "keys"], "Usage: task-runner clients keys"],
+    [["clients", "keys", "revoke", "c"], "missing required argument"],
+    [["tiers", "set", "t", "--max-concurrent", "1"], "--requests-per-minute"],
+    [["tiers", "delete", "t"], "repeat it with --yes"],
+    [["queues", "set", "q", "--weight", "101"], "from 1 to 100"],
+    [["queues", "set", "q", "--permanent-status", "OK"], "from 300 to 599"],
+    [["queues", "set", "q", "--after-death", "wait"], "next, hold"],
+    [["queues", "set", "q", "--timeout", "soon"], "30s, 5m, 2h"],
+    [["queues", "set", "q", "--dead-queue", "d", "--dead-url", "http://h"], "cannot be used with"],
+    [["queues", "purge", "q"], "repeat it with --yes"],
+    [["queues", "delete", "q"], "repeat it with --yes"],
+    [["dead", "purge", "--queue", "q"], "repeat it with --yes"],
+    [["dead", "replay", "--limit", "0"], "a whole number from 1"],
+    [["audit", "--limit", "1001"], "from 1 to 1000"],
+    [["tasks", "list", "--api-key", "a\nb"], "the API key is not one line"],
+    [["queues", "list", "--admin-key", "\u00e9"], "the admin key is not one line"],
     [["config", "boss"], "serve, work, all"],
     [["healthcheck", "--port", "0"], "--url"],
     [["healthcheck", "--port", "x"], "PORT"],
@@ -193,10 +215,21 @@ describe("wrong usage exits with 2 and says what is wrong", () => {
 });
 
 describe("help", () => {
-  const commands = ["serve", "work", "all", "config", "healthcheck", "enqueue", "tasks", "version"];
-  const tasks = ["list", "get", "cancel", "run", "replay", "watch"].map((name) => ["tasks", name]);
+  const commands = ["serve", "work", "all", "config", "healthcheck", "enqueue", "audit", "version"];
+  const groups: Record<string, readonly string[]> = {
+    tasks: ["list", "get", "explain", "cancel", "run", "replay", "watch"],
+    dead: ["list", "get", "replay", "purge"],
+    queues: ["list", "get", "set", "pause", "resume", "purge", "delete"],
+    clients: ["list", "get", "set", "delete"],
+    "clients keys": ["create", "revoke"],
+    tiers: ["list", "set", "delete"],
+  };
+  const grouped = Object.entries(groups).flatMap(([group, names]) => {
+    const path = group.split(" ");
+    return [path, ...names.map((name) => [...path, name])];
+  });
 
-  test.each([[], ...commands.map((name) => [name]), ...tasks].map((path) => [path]))(
+  test.each([[], ...commands.map((name) => [name]), ...grouped].map((path) => [path]))(
     "of %j has examples and exits with 0",
     async (path) => {
       const { status, stdout, stderr } = await command([...path, "--help"]);

@@ -2,6 +2,7 @@
 
 import { afterEach, expect, test } from "bun:test";
 import { type AppProcess, startApp } from "../../scripts/app-process.ts";
+import { liftLimits } from "../support/limits.ts";
 
 const CONCURRENCY = 400;
 const running: { stop(): unknown }[] = [];
@@ -33,6 +34,7 @@ test("four hundred slow targets are called at once", async () => {
   };
   const app: AppProcess = await startApp({ command: "all", env });
   running.push(app);
+  await liftLimits(app.url);
   const tasks = Array.from({ length: CONCURRENCY }, () => ({
     client_id: "wide",
     task: { url: `http://127.0.0.1:${target.port}/` },

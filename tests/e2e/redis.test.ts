@@ -3,6 +3,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { type AppProcess, startApp } from "../../scripts/app-process.ts";
 import { type Program, program, ranProgram } from "../cli/harness.ts";
+import { liftLimits } from "../support/limits.ts";
 import {
   type SentinelCluster,
   type StandaloneRedis,
@@ -359,6 +360,7 @@ describe("a Redis that is away", () => {
         env: { ...env, KEY_PREFIX, ALLOW_PRIVATE_URLS: "true" },
       });
       const api = await start({ command: "serve", env: { ...env, KEY_PREFIX } });
+      await liftLimits(api.url);
       const waiting = await enqueued(api, path, { delay: 1 });
 
       await (how === "dies" ? redis.process.kill() : redis.process.freeze());

@@ -1,6 +1,7 @@
 /** Load on real processes over HTTP: one that takes tasks, two that work, and a target that keeps book. */
 
 import { type AppProcess, startApp } from "../../scripts/app-process.ts";
+import { liftLimits } from "../support/limits.ts";
 import type { Answer, Books } from "./failover-books.ts";
 import { wait } from "./failover-faults.ts";
 import type { Load } from "./failover-store-load.ts";
@@ -13,6 +14,7 @@ export interface ProcessLoadOptions {
   readonly env: Readonly<Record<string, string>>;
 }
 
+const CLIENT = "failover";
 const WRITERS = 32;
 const WORKERS = 2;
 const CONCURRENCY = 50;
@@ -53,6 +55,7 @@ export class ProcessLoad implements Load {
       ...Array.from({ length: WORKERS }, () => this.#start("work")),
     ]);
     this.#api = api;
+    await liftLimits(api.url);
     // Until the store is open and a worker has said that it calls private addresses, nothing is taken.
     while ((await this.#enqueue(api)).kind !== "accepted") await wait(100);
     this.#writers = Array.from({ length: WRITERS }, () => this.#write(api));
@@ -61,10 +64,10 @@ export class ProcessLoad implements Load {
   async burst(): Promise<void> {
     const beganAt = performance.now();
     const answer = await post(`${this.#api?.url}/v1/enqueue/batch`, {
-      client_id: "failover",
-      tasks: Array.from({ length: BURST }, () => ({ task: this.#task })),
+      tasks: Array.from({ length: BURST }, () => ({ client_id: CLIENT, task: this.#task })),
     });
-    const { results = [] } = (await answer.json()) as { results?: { task_id?: string }[] };
+    const { results } = (await answer.json()) as { results?: { task_id?: string }[] };
+    if (results === undefined) throw new Error(`the burst was answered with ${answer.status}`);
     for (const { task_id: id } of results) {
       this.#options.books.answered(
         beganAt,
@@ -122,7 +125,7 @@ export class ProcessLoad implements Load {
 
   async #enqueue({ url }: AppProcess): Promise<Answer> {
     try {
-      const answer = await post(`${url}/v1/enqueue`, { client_id: "failover", task: this.#task });
+      const answer = await post(`${url}/v1/enqueue`, { client_id: CLIENT, task: this.#task });
       const body = (await answer.json()) as { task_id?: string; code?: string };
       if (answer.status === 202 && body.task_id !== undefined) return { kind: "accepted", id: body.task_id };
       if (answer.status === 503 && Number(answer.headers.get("retry-after")) > 0) return { kind: "refused" };

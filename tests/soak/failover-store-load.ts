@@ -9,8 +9,8 @@ import { EnqueueGroup } from "../../src/service/enqueue-group.ts";
 import { RedisConnection, type RedisEndpoint } from "../../src/store/redis/connection.ts";
 import { openRedisStore, type ScriptConnection } from "../../src/store/redis/store.ts";
 import { Worker } from "../../src/worker/worker.ts";
-import { DEFAULT_SETTINGS } from "../conformance/store/harness.ts";
-import { newTarget, newTask } from "../support/tasks.ts";
+import { DEFAULT_SETTINGS, liftLimits } from "../conformance/store/harness.ts";
+import { newTarget, newTask, newTaskId } from "../support/tasks.ts";
 import { answerOf, type Books } from "./failover-books.ts";
 import { wait } from "./failover-faults.ts";
 
@@ -62,7 +62,9 @@ export class StoreLoad implements Load {
       this.#workers.push(worker);
       worker.start();
     }
-    const group = new EnqueueGroup(await this.#open(await this.#connect("producer")));
+    const store = await this.#open(await this.#connect("producer"));
+    await liftLimits(store);
+    const group = new EnqueueGroup(store);
     this.#group = group;
     this.#writers = Array.from({ length: WRITERS }, () => this.#write(group));
   }
@@ -239,6 +241,7 @@ function workerOn(store: TaskStore, id: string, transport: Transport, leaseMs: n
     taskTimeoutMs: 10_000,
     maxRetries: 0,
     allowPrivateUrls: true,
+    newId: newTaskId,
     breaker: { failureThreshold: 100, openMs: 1_000 },
   });
 }

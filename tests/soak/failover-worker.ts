@@ -1,6 +1,7 @@
 /** The proof for a worker on Redis that dies in the middle of its batch: its tasks run elsewhere, and it costs them nothing. */
 
 import { type AppProcess, startApp } from "../../scripts/app-process.ts";
+import { liftLimits } from "../support/limits.ts";
 import { startRedis, until } from "../support/redis.ts";
 import { startTarget } from "../support/target.ts";
 import { wait } from "./failover-faults.ts";
@@ -49,6 +50,7 @@ export async function workerDeathRound(seed: number, leaseSec: number): Promise<
   const timesOf = (id: string) => target.requestsFor(id).length;
   try {
     const [api, doomed] = await Promise.all([start("serve"), start("work")]);
+    await liftLimits(api.url);
     await until("the API takes tasks", START_MS, () => enqueue(api, target.url));
     for (let nth = 1; nth < TASKS; nth++) await enqueue(api, target.url);
     await until("the worker has its hands full", START_MS, () => target.requests.length >= CONCURRENCY);

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { type AppProcess, startApp } from "../../scripts/app-process.ts";
+import { liftLimits } from "../support/limits.ts";
 
 /** Which process dies: the only one, the worker beside its API, or the API beside its worker. */
 export type Victim = "all" | "work" | "serve";
@@ -65,6 +66,7 @@ export async function killRound({ victim, seed, leaseSec }: RoundOptions): Promi
     let api = await start(victim === "all" ? "all" : "serve");
     const worker = victim === "all" ? api : await start("work");
     const doomed = victim === "serve" ? api : worker;
+    await liftLimits(api.url);
     const writers = new Writers(() => api.url, target.url, random);
     writers.start(WRITERS);
     await wait(300 + random() * 1_200);
