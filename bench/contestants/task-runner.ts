@@ -3,8 +3,8 @@
 import type { AppProcess } from "../../scripts/app-process.ts";
 import { FIRST_TIER } from "../../src/core/client.ts";
 import { keysUnder } from "../../src/store/redis/keys.ts";
-import type { BenchRedis } from "../redis.ts";
 import { WIDE_LIMITS } from "../processes/stores.ts";
+import type { BenchRedis } from "../redis.ts";
 import type { Room } from "../room.ts";
 
 /** The default of KEY_PREFIX. */

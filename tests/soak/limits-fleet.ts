@@ -43,7 +43,11 @@ export class Fleet {
     for (let nth = 0; nth < count; nth++) {
       const { url } = await this.#start("serve");
       const api = new Api(url);
-      await until("the API is ready", OPEN_MS, async () => (await api.ask("GET", "/health/ready")).status === 200);
+      await until(
+        "the API is ready",
+        OPEN_MS,
+        async () => (await api.ask("GET", "/health/ready")).status === 200,
+      );
       apis.push(api);
     }
     return apis;

@@ -1,8 +1,8 @@
 /** The proof for requests a minute: many callers, several processes, one client of the tier `free`, and no minute with more. */
 
-import { type Answer, type Api, type Enqueued, Fleet } from "./limits-fleet.ts";
 import { wait } from "./failover-faults.ts";
 import { seeded } from "./kill-round.ts";
+import { type Answer, type Api, type Enqueued, Fleet } from "./limits-fleet.ts";
 
 /** The tier `free`. */
 export const FREE_A_MINUTE = 10;
@@ -151,8 +151,10 @@ function oddity({ status, headers, body }: Answer<Enqueued>, client: string): st
   if (!isSane) return told;
   if (status === 202) return remaining >= 0 && remaining < FREE_A_MINUTE ? null : told;
   const after = Number(headers.get("retry-after") ?? Number.NaN);
-  const isTold = body.code === "rate_limited" && /free/.test(body.detail ?? "") && body.detail?.includes(client);
-  const isRefusal = status === 429 && remaining === 0 && after > 0 && after <= reset && Number.isInteger(after);
+  const isTold =
+    body.code === "rate_limited" && /free/.test(body.detail ?? "") && body.detail?.includes(client);
+  const isRefusal =
+    status === 429 && remaining === 0 && after > 0 && after <= reset && Number.isInteger(after);
   return isRefusal && isTold ? null : `${told} retry-after ${after}: ${JSON.stringify(body)}`;
 }
 
