@@ -30,5 +30,7 @@ export function taskMaker(clients: number): () => NewTask {
     retentionMs: null,
     metadata: {},
     traceparent: null,
+    callbackUrl: null,
+    failureCallbackUrl: null,
   });
 }

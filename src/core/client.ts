@@ -32,6 +32,18 @@ export interface ClientKey {
   readonly createdAtMs: number;
 }
 
+/** A signing secret as it is kept: encrypted with a key that no store has. */
+export interface SealedSecret {
+  /** Names the secret in lists and logs; tells nothing of it. */
+  readonly id: string;
+  /** Initialisation vector, ciphertext and tag of AES-256-GCM, as base64. */
+  readonly sealed: string;
+  readonly createdAtMs: number;
+}
+
+/** The most signing secrets that are in force together: the one that is coming and the one that is going. */
+export const MAX_SIGNING_SECRETS = 2;
+
 /** A client as it is kept. */
 export interface Client {
   readonly tier: string;
@@ -44,8 +56,13 @@ export interface Client {
   /** The hosts it may have called: a name, `*.name` for everything below it, or an address. Null for all. */
   readonly allowedHosts: readonly string[] | null;
   readonly keys: readonly ClientKey[];
+  /** With each of which its deliveries are signed, where their queue has none; the newest first. */
+  readonly signing: readonly SealedSecret[];
   readonly createdAtMs: number;
 }
+
+/** What a worker has to know of a client. */
+export type ClientRules = Pick<Client, "allowedHosts" | "signing">;
 
 /** A client as it is made on its first use. */
 export function newClient(tier: string, nowMs: number): Client {
@@ -56,6 +73,7 @@ export function newClient(tier: string, nowMs: number): Client {
     allowedQueues: null,
     allowedHosts: null,
     keys: [],
+    signing: [],
     createdAtMs: nowMs,
   };
 }
@@ -67,6 +85,11 @@ export function limitsOf({ overrides }: Pick<Client, "overrides">, tier: Tier): 
       overrides.requestsPerMinute === undefined ? tier.requestsPerMinute : overrides.requestsPerMinute,
     maxConcurrent: overrides.maxConcurrent === undefined ? tier.maxConcurrent : overrides.maxConcurrent,
   };
+}
+
+/** What a worker has to know of a client; null when there is nothing. */
+export function rulesOfClient({ allowedHosts, signing }: Client): ClientRules | null {
+  return allowedHosts === null && signing.length === 0 ? null : { allowedHosts, signing };
 }
 
 /** Whether what it hands in has to be held against lists that only the service can read. */

@@ -1,5 +1,6 @@
 /** A queue's own rules: how fast and how many of its tasks run, and what is filled in for those that do not say. */
 
+import type { SealedSecret } from "./client.ts";
 import type { RetryOverrides } from "./retry.ts";
 
 /** What a queue puts in place of what its tasks say of their target. */
@@ -19,6 +20,9 @@ export type DeadTarget =
 
 /** What becomes of an ordering key whose task has died: the next task gets it, or nobody until the dead one is replayed or removed. */
 export type AfterDeath = "next" | "hold";
+
+/** Who takes a queue's tasks: workers, which call their targets, or consumers, which lease them. */
+export type QueueMode = "push" | "pull";
 
 /** A queue as it is kept. Null leaves a rule to the task, the worker or the store's settings, in this order. */
 export interface Queue {
@@ -44,6 +48,9 @@ export interface Queue {
   readonly permanentStatuses: readonly number[];
   readonly afterDeath: AfterDeath;
   readonly deadTarget: DeadTarget | null;
+  readonly mode: QueueMode;
+  /** With each of which its deliveries are signed; none leaves that to their clients' secrets. */
+  readonly signing: readonly SealedSecret[];
   readonly createdAtMs: number;
 }
 
@@ -70,8 +77,29 @@ export function newQueue(nowMs: number): Queue {
     permanentStatuses: [],
     afterDeath: "next",
     deadTarget: null,
+    mode: "push",
+    signing: [],
     createdAtMs: nowMs,
   };
+}
+
+/** Whether a worker has to know anything of the queue. */
+export function hasRules({
+  retry,
+  timeoutMs,
+  target,
+  permanentStatuses,
+  deadTarget,
+  signing,
+}: Queue): boolean {
+  return (
+    Object.keys(retry).length > 0 ||
+    timeoutMs !== null ||
+    target !== null ||
+    permanentStatuses.length > 0 ||
+    deadTarget !== null ||
+    signing.length > 0
+  );
 }
 
 /** The size of the bucket from which a queue's dispatches are paid; it fills at maxDispatchesPerSec. */

@@ -8,7 +8,7 @@
  * unless the method says otherwise.
  */
 
-import type { Client, Tier } from "./client.ts";
+import type { Client, ClientRules, Tier } from "./client.ts";
 import type { Priority } from "./priority.ts";
 import type { Queue } from "./queue.ts";
 import type { RetryOverrides, Verdict } from "./retry.ts";
@@ -64,6 +64,8 @@ export interface ClaimRequest {
   readonly limit: number;
   /** How long the leases hold unless extended. */
   readonly leaseMs: number;
+  /** Only tasks of this pull queue; without it, those of all push queues. */
+  readonly queue?: string;
 }
 
 /** The most tasks one claim takes. */
@@ -80,8 +82,13 @@ export interface ClaimedTask {
   readonly retry: RetryOverrides;
   readonly metadata: Readonly<Record<string, string>>;
   readonly traceparent: string | null;
+  /** Where its outcome is reported to; null where it is not. */
+  readonly callbackUrl: string | null;
+  readonly failureCallbackUrl: string | null;
   /** Its queue's rules as they are now; null for a queue without any. */
   readonly rules: Queue | null;
+  /** Its client's, likewise. */
+  readonly clientRules: ClientRules | null;
   readonly scheduledAtMs: number;
   /** Null before the first charged attempt. */
   readonly firstAttemptAtMs: number | null;

@@ -99,6 +99,10 @@ export interface NewTask {
   readonly metadata: Readonly<Record<string, string>>;
   /** W3C trace context of the caller; null when there was none. */
   readonly traceparent: string | null;
+  /** Called with the outcome once it has ended, whichever way; null for no call. */
+  readonly callbackUrl: string | null;
+  /** Called instead when it has died; null leaves that to callbackUrl. */
+  readonly failureCallbackUrl: string | null;
 }
 
 /** A task as the store knows it. */
@@ -115,6 +119,8 @@ export interface Task {
   readonly retentionMs: number | null;
   readonly metadata: Readonly<Record<string, string>>;
   readonly traceparent: string | null;
+  readonly callbackUrl: string | null;
+  readonly failureCallbackUrl: string | null;
   readonly state: TaskState;
   /** Why it is in that state, where there is a reason: of a dead one, a released one, a failed attempt. */
   readonly reason: string | null;

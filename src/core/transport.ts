@@ -16,6 +16,10 @@ export interface Delivery {
   /** Bound of the whole exchange, from the first byte sent to the last byte read. */
   readonly timeoutMs: number;
   readonly traceparent: string | null;
+  /** The hosts that its client may have called; null for all. Entries as in a client's settings (see client.ts). */
+  readonly allowedHosts: readonly string[] | null;
+  /** Secrets to sign it with, each of them; none leaves it unsigned. Never to be logged. */
+  readonly signingSecrets: readonly string[];
 }
 
 /** How a delivery went. Expected failures are values: a transport never throws. */

@@ -65,6 +65,8 @@ export function buildTask(
     retentionMs: retentionSec === undefined ? null : toMs(retentionSec),
     metadata,
     traceparent: context.traceparent,
+    callbackUrl: null,
+    failureCallbackUrl: null,
   };
 }
 

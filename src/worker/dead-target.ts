@@ -75,6 +75,8 @@ function followUp({ clientId, priority, traceparent }: ClaimedTask, id: string) 
     orderingKey: null,
     retentionMs: null,
     traceparent,
+    callbackUrl: null,
+    failureCallbackUrl: null,
   };
 }
 

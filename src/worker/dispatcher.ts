@@ -117,6 +117,8 @@ function deliveryOf({ task, target, timeoutMs }: Run): Delivery {
     scheduledAtMs: task.scheduledAtMs,
     timeoutMs,
     traceparent: task.traceparent,
+    allowedHosts: task.clientRules?.allowedHosts ?? null,
+    signingSecrets: [],
   };
 }
 

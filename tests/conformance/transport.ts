@@ -46,6 +46,8 @@ export function deliveryTo(url: string, changes: Partial<Delivery & Target> = {}
     scheduledAtMs: 1_700_000_000_000,
     timeoutMs: 10_000,
     traceparent: null,
+    allowedHosts: null,
+    signingSecrets: [],
     ...rest,
   };
 }

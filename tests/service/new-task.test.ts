@@ -46,6 +46,8 @@ describe("buildTask", () => {
       retentionMs: null,
       metadata: {},
       traceparent: null,
+      callbackUrl: null,
+      failureCallbackUrl: null,
     });
   });
 

@@ -17,7 +17,7 @@ const SETTLED_MS = 15_000;
 export interface ChangesReport {
   /** Under way before and after the client was allowed more at once. */
   readonly atOnce: readonly [before: number, after: number];
-  /** From the answer to that change until the target saw it. */
+  /** From the request for that change until the target saw it. */
   readonly raisedAfterMs: number;
   /** What the other API said to the client's next task: once it was disabled, and with its requests used up. */
   readonly whileDisabled: readonly [status: number, code: string | undefined];
@@ -25,7 +25,7 @@ export interface ChangesReport {
   /** The client's tasks that were begun although it was disabled, while another's were all delivered. */
   readonly begunWhileDisabled: number;
   readonly waitingWhileDisabled: number;
-  /** From the answer to its being enabled until its next task arrived. */
+  /** From the request to enable it until its next task arrived. */
   readonly resumedAfterMs: number;
   /** What an API said to its next task. */
   readonly afterwards: number;
@@ -49,8 +49,8 @@ export async function changesProof(): Promise<ChangesReport> {
     await one.fill(TASKS, () => task);
     await target.until("its slots are taken", SETTLED_MS, () => target.inFlight === AT_ONCE);
     const before = target.inFlight;
-    await one.setClient(CLIENT, { overrides: { ...free, max_concurrent: MORE_AT_ONCE } });
     const raisedAt = performance.now();
+    await one.setClient(CLIENT, { overrides: { ...free, max_concurrent: MORE_AT_ONCE } });
     await target.until("it uses what it got", SETTLED_MS, () => target.inFlight >= MORE_AT_ONCE);
     const raisedAfterMs = performance.now() - raisedAt;
 
@@ -66,11 +66,13 @@ export async function changesProof(): Promise<ChangesReport> {
     const begunWhileDisabled = target.of(CLIENT).length - atDisabling;
     const waitingWhileDisabled = (await one.queue("default")).counts.ready;
 
-    await other.setClient(CLIENT, { enabled: true });
     const enabledAt = performance.now();
+    await other.setClient(CLIENT, { enabled: true });
     await target.until("it goes on", SETTLED_MS, () => target.of(CLIENT).length > atDisabling);
     const resumedAfterMs = performance.now() - enabledAt;
-    await target.until("all are delivered", SETTLED_MS, () => target.of(CLIENT).length >= TASKS).catch(() => {});
+    await target
+      .until("all are delivered", SETTLED_MS, () => target.of(CLIENT).length >= TASKS)
+      .catch(() => {});
     const undelivered = TASKS - new Set(target.of(CLIENT).map(({ taskId }) => taskId)).size;
 
     await other.setClient(CLIENT, { overrides: { requests_per_minute: 0 } });

@@ -19,7 +19,7 @@ export interface FairnessReport {
   readonly filledPerSec: number;
   /** Deliveries from the moment the others were taken until the last of theirs. */
   readonly deliveriesUntilLast: number;
-  /** From the moment the others were taken until the last of theirs was delivered. */
+  /** From the moment the others were handed in until the last of theirs was delivered. */
   readonly lastAfterMs: number;
   /** Of the others' tasks. */
   readonly undelivered: number;
@@ -52,6 +52,7 @@ export async function fairnessProof({ place, waiting }: FairnessOptions): Promis
     await fleet.work(WORKERS, CONCURRENCY);
     await api.change("resume", QUEUE);
     await target.until("the crowd's tasks flow", FLOW_MS, () => target.arrivals.length >= FLOWING);
+    const handedInAt = performance.now();
     await api.fill(OTHERS, (index) => taskOf(`other-${index}`));
     const takenAt = performance.now();
     let left = OTHERS;
@@ -67,7 +68,7 @@ export async function fairnessProof({ place, waiting }: FairnessOptions): Promis
       waiting,
       filledPerSec,
       deliveriesUntilLast: last + 1,
-      lastAfterMs: Math.round((since[last]?.at ?? takenAt) - takenAt),
+      lastAfterMs: Math.round((since[last]?.at ?? takenAt) - handedInAt),
       undelivered: left,
     };
   } finally {

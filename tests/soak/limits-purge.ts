@@ -25,7 +25,7 @@ export interface PauseReport {
   readonly waiting: number;
   /** Those that were begun while it was paused, when all that ran had ended and another queue's were delivered. */
   readonly begun: number;
-  /** From the answer to its being resumed until its next task arrived. */
+  /** From the request to resume it until its next task arrived. */
   readonly resumedAfterMs: number;
   readonly undelivered: number;
 }
@@ -45,8 +45,8 @@ export async function pauseProof(place: Place): Promise<PauseReport> {
     await api.fill(FEW, () => taskOf(target, OTHER));
     await target.until("another queue's are delivered", SETTLED_MS, () => target.of(OTHER).length === FEW);
     const begun = target.of(FLOW).length - atPause;
-    await api.change("resume", FLOW);
     const resumedAt = performance.now();
+    await api.change("resume", FLOW);
     await target.until("it goes on", SETTLED_MS, () => target.of(FLOW).length > atPause);
     const resumedAfterMs = Math.round(performance.now() - resumedAt);
     const all = () => target.arrivals.length >= FLOW_TASKS + FEW;
@@ -172,10 +172,7 @@ class Beside {
   }
 }
 
-async function onFleet<T>(
-  place: Place,
-  proof: (api: Api, target: CountingTarget) => Promise<T>,
-): Promise<T> {
+async function onFleet<T>(place: Place, proof: (api: Api, target: CountingTarget) => Promise<T>): Promise<T> {
   const target = new CountingTarget(() => ANSWER_MS);
   const fleet = await Fleet.open(place);
   try {

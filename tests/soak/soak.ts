@@ -1,9 +1,11 @@
-/** The long form of the crash proofs, for a person: `bun run soak --proof all --rounds 10 --seed 1`. */
+/** The long form of the crash, failover and limit proofs, for a person: `bun run soak --proof all --rounds 10 --seed 1`. */
 
 import { parseArgs } from "node:util";
 import { type Fault, failoverRound, type Level } from "./failover-round.ts";
 import { workerDeathRound } from "./failover-worker.ts";
 import { killRound, seeded, type Victim } from "./kill-round.ts";
+import { LIMITS_PROOFS } from "./limits.ts";
+import type { Proof, Result } from "./proof.ts";
 
 const LEASE_SEC = 3;
 /** What recovery may take beyond a lease that must run out first. */
@@ -15,13 +17,6 @@ const BACK_MS = 2_000;
 const LONG_FREEZE_MS = 20_000;
 const SHORTEST_FREEZE_MS = 1_000;
 const SHORT_FREEZE_SPREAD_MS = 2_500;
-
-/** One line on a round, and whether it went as promised. */
-interface Result {
-  readonly good: boolean;
-  readonly line: string;
-}
-type Proof = (round: number, seed: number) => Promise<Result>;
 
 const VICTIMS: readonly Victim[] = ["all", "work", "serve"];
 const LEVELS: readonly Level[] = ["store", "processes"];
@@ -91,18 +86,23 @@ const PROOFS: Readonly<Record<string, readonly Proof[]>> = {
     },
   ],
   worker: [worker],
+  ...LIMITS_PROOFS,
+  limits: Object.values(LIMITS_PROOFS).flat(),
 };
+/** Rounds where nobody says: the proofs of limits take minutes, and depend little on the moment. */
+const ROUNDS = 20;
+const LIMITS_ROUNDS = 1;
 
 const { values } = parseArgs({
   options: {
     proof: { type: "string", default: "kill" },
-    rounds: { type: "string", default: "20" },
+    rounds: { type: "string" },
     seed: { type: "string", default: "1" },
   },
 });
-const rounds = Number(values.rounds);
+const rounds = Number(values.rounds ?? (values.proof.startsWith("limits") ? LIMITS_ROUNDS : ROUNDS));
 const firstSeed = Number(values.seed);
-const chosen = values.proof === "all" ? Object.values(PROOFS).flat() : PROOFS[values.proof];
+const chosen = values.proof === "all" ? [...new Set(Object.values(PROOFS).flat())] : PROOFS[values.proof];
 if (
   chosen === undefined ||
   !Number.isInteger(rounds) ||

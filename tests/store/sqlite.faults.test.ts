@@ -73,6 +73,8 @@ function task(body = "x"): NewTask {
     retentionMs: null,
     metadata: {},
     traceparent: null,
+    callbackUrl: null,
+    failureCallbackUrl: null,
   };
 }
 

@@ -35,6 +35,8 @@ export function newTask(overrides: Partial<NewTask> = {}): NewTask {
     retentionMs: null,
     metadata: {},
     traceparent: null,
+    callbackUrl: null,
+    failureCallbackUrl: null,
     ...overrides,
   };
 }

@@ -56,6 +56,8 @@ async function probe(request: ProbeRequest): Promise<ProbeResult> {
       scheduledAtMs: 0,
       timeoutMs,
       traceparent: null,
+      allowedHosts: null,
+      signingSecrets: [],
     };
     outcomes.push(await transport.deliver(delivery, abort.signal));
     await transport.close();

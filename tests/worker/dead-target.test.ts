@@ -53,6 +53,8 @@ describe("a copy in another queue", () => {
       idempotencyKey: null,
       orderingKey: null,
       retentionMs: null,
+      callbackUrl: null,
+      failureCallbackUrl: null,
       metadata: { order: "17", dead_task_id: "task", dead_queue: "orders", dead_reason: "gave up" },
     });
   });

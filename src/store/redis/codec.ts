@@ -1,6 +1,7 @@
 /** Tasks to what the scripts keep, and back: the one place in TypeScript that knows the layout. */
 
 import { Buffer } from "node:buffer";
+import type { ClientRules } from "../../core/client.ts";
 import { priorityOf, rankOf } from "../../core/priority.ts";
 import type { Queue } from "../../core/queue.ts";
 import type { RetryOverrides } from "../../core/retry.ts";
@@ -64,6 +65,8 @@ type Spec = [
   retry?: RetryOverrides | 0,
   metadata?: Readonly<Record<string, string>> | 0,
   traceparent?: string | 0,
+  callbackUrl?: string | 0,
+  failureCallbackUrl?: string | 0,
 ];
 
 /** 0: text; 1: base64; 2: there is no body. */
@@ -109,6 +112,8 @@ function whatOf(task: NewTask): string {
     orZero(task.retry),
     orZero(task.metadata),
     task.traceparent ?? 0,
+    task.callbackUrl ?? 0,
+    task.failureCallbackUrl ?? 0,
   ];
   while (spec.length > 1 && spec.at(-1) === 0) spec.pop();
   return `${JSON.stringify(spec)}\n${encodeBody(body)}`;
@@ -142,7 +147,8 @@ function parseFixed(fixed: string) {
   const specAt = fixed.indexOf("\n") + 1;
   const bodyAt = fixed.indexOf("\n", specAt) + 1;
   const spec = JSON.parse(fixed.slice(specAt, bodyAt - 1)) as Spec;
-  const [url, headers, method, bodyKind, timeoutMs, name, orderingKey, retry, metadata, traceparent] = spec;
+  const [url, headers, method, bodyKind, timeoutMs, name, orderingKey, retry, metadata, ...others] = spec;
+  const [traceparent, callbackUrl, failureCallbackUrl] = others;
   return {
     target: {
       url,
@@ -156,6 +162,8 @@ function parseFixed(fixed: string) {
     retry: retry || {},
     metadata: metadata || {},
     traceparent: traceparent || null,
+    callbackUrl: callbackUrl || null,
+    failureCallbackUrl: failureCallbackUrl || null,
   };
 }
 
@@ -201,9 +209,10 @@ export function taskOf(row: Row): Task {
 /** Fields of a claimed task, as exchange.lua returns them. */
 export const CLAIMED_FIELDS = 8;
 
-/** A lane of claimed tasks, with the rules of its queue. */
+/** A lane of claimed tasks, with the rules of its queue and its client. */
 export interface ToldLane extends LaneName {
   readonly rules: Queue | null;
+  readonly clientRules: ClientRules | null;
 }
 
 /** A claimed task out of the flat list of an exchange, whose fields begin at `start`. */
@@ -228,7 +237,10 @@ export function claimedTaskOf(
     retry: fixed.retry,
     metadata: fixed.metadata,
     traceparent: fixed.traceparent,
+    callbackUrl: fixed.callbackUrl,
+    failureCallbackUrl: fixed.failureCallbackUrl,
     rules: lane.rules,
+    clientRules: lane.clientRules,
     scheduledAtMs: number(2),
     firstAttemptAtMs: number(6) === 0 ? null : number(6),
     attempt: number(3) + 1,

@@ -1,5 +1,6 @@
 /** A worker's turn: settlements in, claimed tasks out, and none of either lost when an answer is. */
 
+import type { ClientRules } from "../../core/client.ts";
 import type { Queue } from "../../core/queue.ts";
 import type { Claim, ClaimedTask, ClaimRequest, Settlement, SettleResult } from "../../core/store.ts";
 import {
@@ -118,26 +119,35 @@ export class Exchanges {
   }
 }
 
-/** Lanes by their numbers, out of a flat list of numbers, names and rules. */
+/** Lanes by their numbers, out of a flat list of numbers, names, rules of their queues and of their clients. */
 function lanesOf(list: readonly string[]): Map<string, ToldLane> {
   const lanes = new Map<string, ToldLane>();
-  for (let at = 0; at + 2 < list.length; at += 3) {
-    lanes.set(list[at] ?? "", { ...parseLane(list[at + 1] ?? ""), rules: rulesOf(list[at + 2] ?? "") });
+  for (let at = 0; at + 3 < list.length; at += 4) {
+    lanes.set(list[at] ?? "", {
+      ...parseLane(list[at + 1] ?? ""),
+      rules: queueRules.of(list[at + 2] ?? ""),
+      clientRules: clientRules.of(list[at + 3] ?? ""),
+    });
   }
   return lanes;
 }
 
-const NO_RULES = "";
-/** Rules last read, by their text: most exchanges bring the same again. */
-const parsedRules = new Map<string, Queue>();
-const MAX_PARSED_RULES = 1_000;
+const MAX_PARSED = 1_000;
 
-function rulesOf(text: string): Queue | null {
-  if (text === NO_RULES) return null;
-  const known = parsedRules.get(text);
-  if (known !== undefined) return known;
-  const rules = JSON.parse(text) as Queue;
-  if (parsedRules.size >= MAX_PARSED_RULES) parsedRules.clear();
-  parsedRules.set(text, rules);
-  return rules;
+/** Rules last read, by their text: most exchanges bring the same again. */
+class ParsedRules<T> {
+  readonly #parsed = new Map<string, T>();
+
+  of(text: string): T | null {
+    if (text === "") return null;
+    const known = this.#parsed.get(text);
+    if (known !== undefined) return known;
+    const rules = JSON.parse(text) as T;
+    if (this.#parsed.size >= MAX_PARSED) this.#parsed.clear();
+    this.#parsed.set(text, rules);
+    return rules;
+  }
 }
+
+const queueRules = new ParsedRules<Queue>();
+const clientRules = new ParsedRules<ClientRules>();

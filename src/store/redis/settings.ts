@@ -1,7 +1,7 @@
 /** Settings of clients, tiers and queues on Redis: kept as JSON for people, and packed for the scripts that obey them. */
 
-import { BUILT_IN_TIERS, type Client, isRestricted, type Tier } from "../../core/client.ts";
-import { burstOf, DEFAULT_QUEUE, newQueue, type Queue } from "../../core/queue.ts";
+import { BUILT_IN_TIERS, type Client, isRestricted, rulesOfClient, type Tier } from "../../core/client.ts";
+import { burstOf, DEFAULT_QUEUE, hasRules, newQueue, type Queue } from "../../core/queue.ts";
 import {
   type AuditEntry,
   type AuditPage,
@@ -167,11 +167,13 @@ const limitOf = (limit: number | null): number => limit ?? -1;
 
 function packedClient(client: Client): readonly unknown[] {
   const { requestsPerMinute, maxConcurrent } = client.overrides;
+  const rules = rulesOfClient(client);
   const packed = [
     client.tier,
     client.enabled,
     requestsPerMinute === undefined ? false : limitOf(requestsPerMinute),
     maxConcurrent === undefined ? false : limitOf(maxConcurrent),
+    rules === null ? "" : JSON.stringify(rules),
   ];
   // Of one with lists the script adds the revision that it gives the change.
   return isRestricted(client) ? packed : [...packed, 0];
@@ -193,19 +195,8 @@ function packedQueue(queue: Queue): readonly unknown[] {
     queue.retentionDeadMs ?? false,
     queue.afterDeath === "hold",
     hasRules(queue) ? JSON.stringify(queue) : "",
+    queue.mode === "pull",
   ];
-}
-
-/** Whether a worker needs to know anything of the queue. */
-function hasRules(queue: Queue): boolean {
-  const { retry, timeoutMs, target, permanentStatuses, deadTarget } = queue;
-  return (
-    Object.keys(retry).length > 0 ||
-    timeoutMs !== null ||
-    target !== null ||
-    permanentStatuses.length > 0 ||
-    deadTarget !== null
-  );
 }
 
 function progressOf([queue, started, removed, share]: PurgeReply): PurgeProgress {

@@ -153,11 +153,12 @@ export class Claims {
     const rows = this.#statements.head.all(lane.id, count);
     const leaseUntilMs = nowMs + request.leaseMs;
     const rules = lanes.rules.ofClaimed(lane.queue);
+    const clientRules = lanes.rules.ofClaimant(lane.client);
     for (const row of rows) {
       // The time makes the fence grow even where a power cut has undone the record of an earlier lease.
       const fence = Math.max(row.fence + 1, nowMs);
       this.#statements.lease.run(fence, leaseUntilMs, request.worker, row.seq);
-      tasks.push(claimedTaskOf(row, lane, rules, fence, leaseUntilMs));
+      tasks.push(claimedTaskOf(row, lane, rules, clientRules, fence, leaseUntilMs));
     }
     lanes.count(lane, "ready", "running", rows.length);
     lanes.flows.take(lanes.flows.get("client", lane.client), rows.length);

@@ -1,5 +1,6 @@
 /** Tasks to rows and back: the one place that knows how a task is laid out in the tables. */
 
+import type { ClientRules } from "../../core/client.ts";
 import { priorityOf } from "../../core/priority.ts";
 import type { Queue } from "../../core/queue.ts";
 import type { RetryOverrides } from "../../core/retry.ts";
@@ -99,6 +100,8 @@ interface Spec {
   readonly retry?: RetryOverrides;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly traceparent?: string;
+  readonly callbackUrl?: string;
+  readonly failureCallbackUrl?: string;
 }
 
 const DEFAULT_METHOD = "POST";
@@ -116,6 +119,8 @@ export function encodeSpec(task: NewTask): string {
   if (!isEmpty(task.retry)) spec.retry = task.retry;
   if (!isEmpty(task.metadata)) spec.metadata = task.metadata;
   if (task.traceparent !== null) spec.traceparent = task.traceparent;
+  if (task.callbackUrl !== null) spec.callbackUrl = task.callbackUrl;
+  if (task.failureCallbackUrl !== null) spec.failureCallbackUrl = task.failureCallbackUrl;
   return JSON.stringify(spec);
 }
 
@@ -161,6 +166,8 @@ export function taskOf(row: FullRow): Task {
     retentionMs: row.retention_ms,
     metadata: spec.metadata ?? {},
     traceparent: spec.traceparent ?? null,
+    callbackUrl: spec.callbackUrl ?? null,
+    failureCallbackUrl: spec.failureCallbackUrl ?? null,
     state: stateName(row.state),
     reason: row.reason,
     createdAtMs: row.created_ms,
@@ -193,6 +200,7 @@ export function claimedTaskOf(
   row: ClaimRow,
   lane: { readonly queue: string; readonly rank: number; readonly client: string },
   rules: Queue | null,
+  clientRules: ClientRules | null,
   fence: number,
   leaseUntilMs: number,
 ): ClaimedTask {
@@ -207,7 +215,10 @@ export function claimedTaskOf(
     retry: spec.retry ?? {},
     metadata: spec.metadata ?? {},
     traceparent: spec.traceparent ?? null,
+    callbackUrl: spec.callbackUrl ?? null,
+    failureCallbackUrl: spec.failureCallbackUrl ?? null,
     rules,
+    clientRules,
     scheduledAtMs: row.scheduled_ms,
     firstAttemptAtMs: row.first_attempt_ms,
     attempt: row.attempts + 1,

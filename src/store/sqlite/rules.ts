@@ -3,12 +3,14 @@
 import {
   BUILT_IN_TIERS,
   type Client,
+  type ClientRules,
   FIRST_TIER,
   limitsOf,
   newClient,
+  rulesOfClient,
   type Tier,
 } from "../../core/client.ts";
-import { newQueue, type Queue } from "../../core/queue.ts";
+import { hasRules, newQueue, type Queue } from "../../core/queue.ts";
 import type { Kept, SettingsKind, SettingsOf } from "../../core/store.ts";
 import type { Database } from "./database.ts";
 
@@ -164,6 +166,12 @@ export class RuleSet {
     return rules;
   }
 
+  /** What a claimed task is told of its client: null when there is nothing to tell. */
+  ofClaimant(id: string): ClientRules | null {
+    const client = this.get("client", id);
+    return client === null ? null : rulesOfClient(client.value);
+  }
+
   /** Keeps the client and the queue of a task that was accepted, if they are new. */
   register(clientId: string, queue: string): void {
     if (this.get("client", clientId) === null) this.put("client", clientId, this.client(clientId));
@@ -186,12 +194,4 @@ export class RuleSet {
 function revisionIn(row: { readonly value: number } | undefined): number {
   if (row === undefined) throw new Error("the store's count of revisions is missing");
   return row.value;
-}
-
-/** Whether a queue differs from a new one in what its tasks are run by. */
-function hasRules(queue: Queue): boolean {
-  const { createdAtMs, enabled, paused } = queue;
-  const plain: Queue = { ...newQueue(createdAtMs), enabled, paused };
-  const keys = Object.keys(plain) as (keyof Queue)[];
-  return keys.some((key) => JSON.stringify(queue[key]) !== JSON.stringify(plain[key]));
 }

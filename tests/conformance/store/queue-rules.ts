@@ -36,6 +36,8 @@ const FULL: Queue = {
   permanentStatuses: [400, 404],
   afterDeath: "hold",
   deadTarget: { kind: "callback", url: "https://example.com/dead" },
+  mode: "push",
+  signing: [{ id: "0a1b2c3d", sealed: "c2VhbGVk", createdAtMs: 18 }],
   createdAtMs: 17,
 };
 

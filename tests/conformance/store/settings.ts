@@ -19,6 +19,7 @@ const CLIENT: Client = {
     { id: "0a1b2c3d", hash: "f".repeat(64), label: null, createdAtMs: 1 },
     { id: "4e5f6a7b", hash: "0".repeat(64), label: 'a "label"\n\u0000 🚀', createdAtMs: 1_767_225_600_001 },
   ],
+  signing: [{ id: "1a2b3c4d", sealed: "c2VhbGVkIQ==", createdAtMs: 2 }],
   createdAtMs: 1_767_225_600_000,
 };
 

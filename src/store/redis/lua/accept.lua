@@ -79,7 +79,7 @@ end
 local function register_client(client, l)
   l.known = true
   register('c/' .. client, '{"tier":"' .. l.tier .. '","enabled":true,"overrides":{},"allowedQueues":null,'
-    .. '"allowedHosts":null,"keys":[],"createdAtMs":' .. string.format('%.0f', now) .. '}', { l.tier, true, false, false, 0 })
+    .. '"allowedHosts":null,"keys":[],"signing":[],"createdAtMs":' .. string.format('%.0f', now) .. '}', { l.tier, true, false, false, '', 0 })
 end
 
 local function register_queue(name)
@@ -89,8 +89,9 @@ local function register_queue(name)
   queue_rules[name] = r
   register('q/' .. name, '{"enabled":true,"paused":false,"maxDispatchesPerSec":null,"maxBurst":null,"maxConcurrent":null,'
     .. '"weight":1,"retry":{},"timeoutMs":null,"target":null,"retentionSucceededMs":null,"retentionDeadMs":null,'
-    .. '"permanentStatuses":[],"afterDeath":"next","deadTarget":null,"createdAtMs":' .. string.format('%.0f', now) .. '}',
-    { true, false, false, 1, -1, 1, false, false, false, '' })
+    .. '"permanentStatuses":[],"afterDeath":"next","deadTarget":null,"mode":"push","signing":[],'
+    .. '"createdAtMs":' .. string.format('%.0f', now) .. '}',
+    { true, false, false, 1, -1, 1, false, false, false, '', false })
 end
 
 -- Makes the client and the queue of a task that was accepted, where they are not known yet.

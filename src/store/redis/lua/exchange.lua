@@ -8,7 +8,7 @@
 -- Returns { settled, next, turns, tasks, lanes, time, lease }: one letter a settlement (s settled, x stale, c cancelled);
 --   milliseconds until something may be claimed (-1: nothing waits); the turns dealt by now; for each task eight:
 --   id, fixed part, scheduled, attempts, crashes, fence, first attempt (0: none yet), its lane's number; number and
---   name of each lane among them, with its queue's rules (JSON or empty); the time; the time at which the next lease may end (-1: there is none).
+--   name of each lane among them, with its queue's and its client's rules (JSON or empty); the time; the time at which the next lease may end (-1: there is none).
 -- An exchange with the token of this worker's last one is answered from that one's record: it was sent twice, or
 --   its answer was lost and is asked for again. An empty token is never recorded.
 local worker, token = ARGV[3], ARGV[4]
@@ -329,8 +329,9 @@ local lane_list = {}
 for number in pairs(lanes_told) do
   lane_list[#lane_list + 1] = number
   lane_list[#lane_list + 1] = lane_name(number)
-  local _, q = flows_of(number)
+  local c, q = flows_of(number)
   lane_list[#lane_list + 1] = rules_of_queue(q.name).rules
+  lane_list[#lane_list + 1] = limits_of_client(c.name).rules
 end
 commit()
 -- Whoever settles without claiming leaves what it gave back to the others, and so does who brings back more lanes

@@ -45,9 +45,10 @@ local function limits_of_client(client)
   local kept = kept_limits('c/' .. client)
   local tier = kept and kept[1] or default_tier()
   local per_minute, concurrent, name = tier_limits(tier)
-  l = { per_minute = per_minute, concurrent = concurrent, enabled = true, tier = name, revision = 0, known = false }
+  l = { per_minute = per_minute, concurrent = concurrent, enabled = true, tier = name, rules = '', revision = 0,
+    known = false }
   if kept then
-    l.known, l.enabled, l.revision = true, kept[2], kept[5]
+    l.known, l.enabled, l.rules, l.revision = true, kept[2], kept[5], kept[6]
     if kept[3] then l.per_minute = kept[3] end
     if kept[4] then l.concurrent = kept[4] end
   end
@@ -56,7 +57,7 @@ local function limits_of_client(client)
 end
 
 local NO_RULES = { enabled = true, paused = false, rate = false, burst = 1, concurrent = -1, weight = 1,
-  keep_succeeded = false, keep_dead = false, hold = false, rules = '', known = false }
+  keep_succeeded = false, keep_dead = false, hold = false, rules = '', pull = false, known = false }
 local queue_rules = {}
 
 local function rules_of_queue(name)
@@ -66,7 +67,7 @@ local function rules_of_queue(name)
   r = NO_RULES
   if kept then
     r = { enabled = kept[1], paused = kept[2], rate = kept[3], burst = kept[4], concurrent = kept[5], weight = kept[6],
-      keep_succeeded = kept[7], keep_dead = kept[8], hold = kept[9], rules = kept[10], known = true }
+      keep_succeeded = kept[7], keep_dead = kept[8], hold = kept[9], rules = kept[10], pull = kept[11], known = true }
   end
   queue_rules[name] = r
   return r
