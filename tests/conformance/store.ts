@@ -20,6 +20,7 @@ import { lifecycleTests } from "./store/lifecycle.ts";
 import { limitsWalkTests } from "./store/limits-walk.ts";
 import { listTests } from "./store/listing.ts";
 import { orderingTests } from "./store/ordering.ts";
+import { pullTests } from "./store/pull.ts";
 import { purgeTests } from "./store/purge.ts";
 import { queueLimitTests } from "./store/queue-limits.ts";
 import { queuePaceTests } from "./store/queue-pace.ts";
@@ -31,6 +32,7 @@ import { retentionTests } from "./store/retention.ts";
 import { settingsTests } from "./store/settings.ts";
 import { settleTests } from "./store/settling.ts";
 import { settleBesideTests } from "./store/settling-beside.ts";
+import { heldShareTests } from "./store/shares-held.ts";
 import { sharingTests } from "./store/sharing.ts";
 import { walkTests } from "./store/walk.ts";
 
@@ -70,6 +72,8 @@ export function storeConformance(
     rateTests(open, offers);
     rateWalkTests(open);
     concurrencyTests(open, offers);
+    heldShareTests(open);
+    pullTests(open, offers);
     queueLimitTests(open, offers);
     queuePaceTests(open, offers);
     queueRuleTests(open);

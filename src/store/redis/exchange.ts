@@ -55,16 +55,18 @@ export class Exchanges {
   /** Settles without claiming. */
   async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
     if (settlements.length === 0) return [];
-    return (await this.#send("", "", settlements, 0, 0)).settled;
+    return (await this.#send("", "", settlements, 0, 0, "")).settled;
   }
 
   async settleAndClaim(settlements: readonly Settlement[], request: ClaimRequest): Promise<Exchanged> {
-    const { worker, limit, leaseMs } = request;
+    const { worker, limit, leaseMs, queue } = request;
+    // Consumers have any names; what one of them did not hear of waits for the end of its lease.
+    if (queue !== undefined) return this.#send(worker, "", settlements, limit, leaseMs, queue);
     const lost = this.#unanswered.get(worker);
     if (lost !== undefined) {
       // Settled first: a failure after that repeats settlements, which is harmless, and still knows the token.
       const settled = await this.settle(settlements);
-      const { claim } = await this.#send(worker, lost, [], 0, leaseMs);
+      const { claim } = await this.#send(worker, lost, [], 0, leaseMs, "");
       this.#unanswered.delete(worker);
       return {
         settled,
@@ -74,7 +76,7 @@ export class Exchanges {
     this.#count += 1;
     const token = `${this.#origin}.${this.#count.toString(36)}`;
     try {
-      return await this.#send(worker, token, settlements, limit, leaseMs);
+      return await this.#send(worker, token, settlements, limit, leaseMs, "");
     } catch (thrown) {
       this.#unanswered.set(worker, token);
       throw thrown;
@@ -87,9 +89,10 @@ export class Exchanges {
     settlements: readonly Settlement[],
     limit: number,
     leaseMs: number,
+    queue: string,
   ): Promise<Exchanged> {
     const args: Argument[] = [worker, token, ...this.#ends, limit, leaseMs];
-    args.push(this.#turns, settlements.length);
+    args.push(this.#turns, queue, settlements.length);
     for (const { lease, verdict, attempt } of settlements) {
       args.push(
         lease.taskId,

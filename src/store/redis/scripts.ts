@@ -101,6 +101,7 @@ export const SCRIPTS = {
   sweep: command<[limit: number, pressed: 0 | 1], [tasks: number, names: number]>(
     "sweep",
     FREES_MEMORY,
+    limits,
     sweep,
   ),
   change: command<[namesMs: number, cancelledMs: number, id: string, ...what: Argument[]], ChangeReply>(
@@ -111,8 +112,8 @@ export const SCRIPTS = {
     replay,
     change,
   ),
-  replayMany: command<Argument[], string[]>("replayMany", FREES_MEMORY, replay, replayMany),
-  forget: command<string[], number>("forget", FREES_MEMORY, forget),
+  replayMany: command<Argument[], string[]>("replayMany", FREES_MEMORY, limits, replay, replayMany),
+  forget: command<string[], number>("forget", FREES_MEMORY, limits, forget),
   holder: command<[id: string], string | null>("holder", FREES_MEMORY, holder),
   read: command<[id: string], readonly string[] | null>("read", FREES_MEMORY, rows, read),
   page: command<
@@ -133,11 +134,17 @@ export const SCRIPTS = {
   settings: command<
     [field: string, from: string, json: string, packed: string, restricted: 0 | 1, ...Entry],
     number
-  >("settings", FREES_MEMORY, entries, settings),
+  >("settings", FREES_MEMORY, limits, entries, settings),
   listed: command<[letter: string, after: string, limit: number], string[]>("listed", FREES_MEMORY, listed),
   use: command<string[], string[]>("use", FREES_MEMORY, limits, purges, use),
   purge: command<[queue: string, ...Entry], number>("purge", FREES_MEMORY, entries, purges, purge),
-  purgeStep: command<[limit: number], PurgeReply | null>("purgeStep", FREES_MEMORY, purges, purgeStep),
+  purgeStep: command<[limit: number], PurgeReply | null>(
+    "purgeStep",
+    FREES_MEMORY,
+    limits,
+    purges,
+    purgeStep,
+  ),
   record: command<Entry, number>("record", FREES_MEMORY, entries, record),
   audit: command<[before: string, limit: number], string[]>("audit", FREES_MEMORY, audit),
 } as const;

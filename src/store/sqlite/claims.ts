@@ -47,6 +47,8 @@ interface Taking {
   readonly request: ClaimRequest;
   readonly nowMs: number;
   readonly tasks: ClaimedTask[];
+  /** The pull queue they are taken from; null for the rings. */
+  readonly pulled: Flow | null;
   /** Lanes that were looked at and gave nothing. */
   heldBack: number;
 }
@@ -65,19 +67,26 @@ export class Claims {
 
   /** Promotes and leases within the caller's transaction. */
   take(lanes: LaneSet, request: ClaimRequest, nowMs: number): Claim {
+    const pulled = request.queue === undefined ? null : lanes.flows.pullFrom(request.queue);
+    // From a queue that is for workers nothing is handed out by its name.
+    if (pulled !== null && !lanes.flows.isPull(pulled.id)) return { tasks: [], nextInMs: null };
     this.#promote(lanes, Math.max(request.limit * PROMOTE_FACTOR, MIN_PROMOTED), nowMs);
     for (const queue of lanes.flows.due()) lanes.flows.touch(queue, request.limit);
     lanes.settle();
-    const taking: Taking = { lanes, request, nowMs, tasks: [], heldBack: 0 };
+    const taking: Taking = { lanes, request, nowMs, tasks: [], pulled, heldBack: 0 };
     const { tasks } = taking;
-    let active = RANKS.filter((rank) => lanes.hasWork(rank));
+    const hasWork = (rank: number) =>
+      pulled === null
+        ? lanes.hasWork(rank)
+        : lanes.flows.room(pulled) > 0 && lanes.pulled(pulled.id, rank, 1).length > 0;
+    let active = RANKS.filter(hasWork);
     // Each round fills the claim, or empties the ring of a priority, or parks lanes, which it may only so often.
     while (tasks.length < request.limit && active.length > 0 && taking.heldBack < MAX_HELD_BACK) {
       const dealt = this.#turns.deal(request.limit - tasks.length, active);
       for (const rank of active) this.#takeRank(taking, rank, dealt[rank] ?? 0);
       const { unparked } = lanes;
       lanes.settle();
-      active = (lanes.unparked > unparked ? RANKS : active).filter((rank) => lanes.hasWork(rank));
+      active = (lanes.unparked > unparked || pulled !== null ? RANKS : active).filter(hasWork);
     }
     lanes.flows.flush();
     return { tasks, nextInMs: active.length > 0 ? 0 : this.#nextInMs(lanes, nowMs) };
@@ -85,16 +94,21 @@ export class Claims {
 
   /** Takes up to `turns` tasks from one priority: every lane of the ring has its turn before any has a second. */
   #takeRank(taking: Taking, rank: number, turns: number): void {
-    const { lanes, tasks } = taking;
+    const { lanes, tasks, pulled } = taking;
     const wanted = tasks.length + turns;
     let width = turns;
     while (tasks.length < wanted && taking.heldBack < MAX_HELD_BACK) {
-      const ring = lanes.ring(rank, width);
+      const ring = pulled === null ? lanes.ring(rank, width) : this.#pulledLanes(taking, pulled, rank, width);
       if (ring.length === 0) return;
       const before = tasks.length;
       this.#takeRound(taking, ring, wanted - before, ring.length < width);
       width = tasks.length > before ? wanted - tasks.length : Math.max(width, WIDE_LOOK);
     }
+  }
+
+  /** The next lanes of a pull queue, while it has room. */
+  #pulledLanes({ lanes }: Taking, pulled: Flow, rank: number, width: number): Lane[] {
+    return lanes.flows.room(pulled) > 0 ? lanes.pulled(pulled.id, rank, width) : [];
   }
 
   /** Deals `count` tasks to the first lanes of a ring, and takes them. `whole` says that there are no others. */
@@ -131,12 +145,18 @@ export class Claims {
 
   /** Puts a lane where it belongs once it was looked at: parked, at the end of its ring, or where it was. */
   #place(taking: Taking, { lane, credit, taken, hadTurn }: Seat<Lane>, mayRotate: boolean): void {
-    const { lanes } = taking;
+    const { lanes, pulled } = taking;
     const client = lanes.flows.get("client", lane.client);
     const queue = lanes.flows.get("queue", lane.queue);
     lane.credit = credit;
     if (hadTurn) lane.since = null;
     if (taken === 0) taking.heldBack += 1;
+    if (pulled !== null) {
+      if (lane.ready === 0) lanes.keep(lane);
+      else lanes.parkAgain(lane, lanes.flows.room(client) <= 0 ? client : pulled);
+      lanes.flows.touch(client, 0);
+      return;
+    }
     const blocks = [client, queue].find((flow) => lanes.flows.room(flow) <= 0);
     if (lane.ready === 0 || blocks === undefined) {
       if (hadTurn && mayRotate) lanes.rotate(lane);

@@ -17,7 +17,10 @@ interface FlowRow {
 
 /** How much a client or a queue may use. */
 interface Gate {
+  /** Whether tasks may begin in this transaction: those of a pull queue only where they are asked for by its name. */
   readonly isOpen: boolean;
+  /** Whether tasks may begin in any. */
+  readonly isRunning: boolean;
   readonly maxRunning: number;
   /** Tokens a millisecond; null for no rate. */
   readonly ratePerMs: number | null;
@@ -80,6 +83,7 @@ export class FlowSet {
   readonly #known = { client: new Map<string, Flow>(), queue: new Map<string, Flow>() };
   readonly #dirty = new Set<Flow>();
   #touched = new Map<Flow, number>();
+  #pulledFrom: string | null = null;
 
   constructor(statements: ReturnType<typeof prepareAll>, rules: RuleSet, nowMs: number) {
     this.#statements = statements;
@@ -104,6 +108,19 @@ export class FlowSet {
     };
     this.#known[kind].set(id, flow);
     return flow;
+  }
+
+  /** Opens a pull queue for this transaction, in which tasks are taken from it by its name. */
+  pullFrom(queue: string): Flow {
+    this.#pulledFrom = queue;
+    const flow = this.get("queue", queue);
+    flow.gate = null;
+    return flow;
+  }
+
+  /** Whether a queue's lanes wait to be asked for, and stand in no ring. */
+  isPull(queue: string): boolean {
+    return this.#rules.queue(queue).mode === "pull";
   }
 
   /** How many tasks may begin now; Infinity where nothing limits them. */
@@ -156,8 +173,8 @@ export class FlowSet {
   planNext(flow: Flow): void {
     let nextMs = null;
     if (flow.parked > 0) {
-      const { isOpen, maxRunning } = this.#gate(flow);
-      if (isOpen && flow.running < maxRunning) nextMs = this.nextTokenAtMs(flow);
+      const { isRunning, maxRunning } = this.#gate(flow);
+      if (isRunning && flow.running < maxRunning) nextMs = this.nextTokenAtMs(flow);
     }
     if (nextMs === flow.next_ms) return;
     flow.next_ms = nextMs;
@@ -214,6 +231,7 @@ export class FlowSet {
     const { maxConcurrent } = this.#rules.limits(client);
     return {
       isOpen: client.enabled,
+      isRunning: client.enabled,
       maxRunning: maxConcurrent ?? Number.POSITIVE_INFINITY,
       ratePerMs: null,
     };
@@ -234,7 +252,8 @@ export class FlowSet {
       flow.tokens_ms = this.#nowMs;
     }
     return {
-      isOpen: !queue.paused,
+      isOpen: !queue.paused && (queue.mode === "push" || this.#pulledFrom === flow.id),
+      isRunning: !queue.paused,
       maxRunning: queue.maxConcurrent ?? Number.POSITIVE_INFINITY,
       ratePerMs,
     };

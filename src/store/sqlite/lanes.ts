@@ -62,6 +62,7 @@ function prepareAll(db: Database) {
       "SELECT min(turn) AS turn FROM lanes WHERE rank = ? AND turn IS NOT NULL",
     ),
     parked: { client: parked("client"), queue: parked("queue") },
+    ringed: db.prepare<Lane>("SELECT * FROM lanes WHERE queue = ? AND turn IS NOT NULL"),
     nextWait: db.prepare<{ value: number }>(
       "UPDATE meta SET value = value + 1 WHERE key = 'waits' RETURNING value",
     ),
@@ -170,6 +171,28 @@ export class LaneSet {
     this.#dirty.add(lane);
   }
 
+  /** The lanes of a rank that wait to be asked for by their pull queue's name, at most `limit`, in turn. */
+  pulled(queue: string, rank: number, limit: number): Lane[] {
+    this.flush();
+    const rows = this.#statements.parked.queue.all(queue, rank, limit);
+    return rows.map((row) => this.#byId.get(row.id) ?? this.#remember(row));
+  }
+
+  /** Takes all lanes of a queue out of their rings: it is for consumers from now on. */
+  parkAll(queue: string): void {
+    this.flush();
+    const flow = this.flows.get("queue", queue);
+    for (const row of this.#statements.ringed.all(queue)) {
+      this.park(this.#byId.get(row.id) ?? this.#remember(row), flow);
+    }
+  }
+
+  /** Has a parked lane wait for something else, or for the same in its next turn. */
+  parkAgain(lane: Lane, flow: Flow): void {
+    this.#endParking(lane);
+    this.park(lane, flow);
+  }
+
   /** Takes a lane out of its ring until its client or its queue has room. */
   park(lane: Lane, flow: Flow): void {
     lane.turn = null;
@@ -191,7 +214,9 @@ export class LaneSet {
     for (const [flow, freed] of this.flows.takeTouched()) {
       if (flow.parked > 0) {
         const room = this.flows.room(flow);
-        if (room > 0) this.#unpark(flow, Math.min(room, Math.max(1, freed)));
+        // Lanes of a pull queue wait where they are for whoever asks.
+        const isPull = flow.kind === "queue" && this.flows.isPull(flow.id);
+        if (room > 0 && !isPull) this.#unpark(flow, Math.min(room, Math.max(1, freed)));
       }
       if (flow.kind === "queue") this.flows.planNext(flow);
     }
@@ -209,7 +234,7 @@ export class LaneSet {
     const { write, remove } = this.#statements;
     for (const lane of this.#dirty) {
       if (lane.ready === 0) this.#leave(lane);
-      else if (lane.parked === PARKED.nothing) lane.turn ??= this.#nextTurn(lane.rank);
+      else if (lane.parked === PARKED.nothing) this.#stand(lane);
       if (COUNTERS.every((name) => lane[name] === 0)) {
         remove.run(lane.id);
         this.#byId.delete(lane.id);
@@ -243,11 +268,18 @@ export class LaneSet {
         const lane = this.#byId.get(row.id) ?? this.#remember(row);
         this.#endParking(lane);
         // A turn that its limit has cut short is gone on with before others have theirs.
-        if (lane.credit > 0) lane.turn = this.#turnBefore(rank);
+        if (lane.credit > 0 && !this.flows.isPull(lane.queue)) lane.turn = this.#turnBefore(rank);
         this.#unparked += 1;
         this.#dirty.add(lane);
       }
     }
+  }
+
+  /** A lane that has something to claim takes its place: in its ring, or with its pull queue. */
+  #stand(lane: Lane): void {
+    if (lane.turn !== null) return;
+    if (this.flows.isPull(lane.queue)) this.park(lane, this.flows.get("queue", lane.queue));
+    else lane.turn = this.#nextTurn(lane.rank);
   }
 
   /** A lane has nothing to claim: it stands in no ring and waits for nothing. */

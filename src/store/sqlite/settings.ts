@@ -98,6 +98,7 @@ export class Settings {
     } else {
       const flow = flows.get(kind === "client" ? "client" : "queue", id);
       flows.renew(flow);
+      if (kind === "queue" && flows.isPull(id)) lanes.parkAll(id);
       flows.touch(flow, MAX_LET_ON);
     }
     this.#audit.add(audit);

@@ -1,8 +1,8 @@
 -- Ends leases, then leases the next tasks: a worker's whole turn in one step.
 -- ARGV[1] skew, ARGV[2] channel, ARGV[3] worker, ARGV[4] token of this exchange, ARGV[5] milliseconds that a name
 --   stays taken, ARGV[6] and ARGV[7] retention of succeeded and dead tasks, ARGV[8] tasks wanted (0: none, settle
---   only), ARGV[9] milliseconds of a lease, ARGV[10] turns dealt to the priorities so far, ARGV[11] number of settlements,
---   then for each settlement six: id; fence; verdict (k, d, t, r); milliseconds after which it may run; reason;
+--   only), ARGV[9] milliseconds of a lease, ARGV[10] turns dealt to the priorities so far, ARGV[11] the pull queue to take
+--   them from (empty: all push queues), ARGV[12] number of settlements, then for each settlement six: id; fence; verdict (k, d, t, r); milliseconds after which it may run; reason;
 --   the attempt as "started,JSON", or empty; then the tasks that follow from settlements, each as "n task": the
 --   settlement it goes with, and the task as enqueue.lua is given it.
 -- Returns { settled, next, turns, tasks, lanes, time, lease }: one letter a settlement (s settled, x stale, c cancelled);
@@ -14,6 +14,7 @@
 local worker, token = ARGV[3], ARGV[4]
 local window, keep_succeeded, keep_dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local wanted, lease_ms = tonumber(ARGV[8]), tonumber(ARGV[9])
+pulling = ARGV[11] ~= '' and ARGV[11]
 local MAX_LOGGED = 20
 
 -- Settling -----------------------------------------------------------------------------------------------
@@ -139,102 +140,108 @@ local function lease(number, ids)
 end
 
 -- How many turns each of these lanes gets of `turns`: as many as its queue's weight before any lane has a second round.
--- The place of the first lane whose round is not over comes with it: that lane keeps the rest of its round as credit.
+-- With it come the turns of all rounds each has begun, and the place of the first lane whose round is not over.
 local function share_out(numbers, turns)
-  local quotas, left, total = {}, turns, 0
+  local quotas, begun, left, total = {}, {}, turns, 0
+  local weights = {}
   local first = nil
   for place, number in ipairs(numbers) do
-    local lane = queue(number)
     local _, r = flows_of(number)
-    local weight = rules_of_queue(r.name).weight
-    total = total + weight
-    local round = lane.credit or weight
-    local quota = math.min(round, left)
-    quotas[place], left = quota, left - quota
-    if quota < round then
-      first = first or place
-      if quota > 0 then lane.credit, lane.dirty = round - quota, true end
-    else
-      lane.credit = false
-    end
+    weights[place] = rules_of_queue(r.name).weight
+    total = total + weights[place]
+    local round = queue(number).credit or weights[place]
+    quotas[place], begun[place] = math.min(round, left), round
+    left = left - quotas[place]
+    if quotas[place] < round then first = first or place end
   end
-  if left == 0 then return quotas, first or #numbers + 1 end
+  if left == 0 then return quotas, begun, weights, first or #numbers + 1 end
   local rounds = math.floor(left / total)
   left = left % total
   local even = left == 0
-  for place, number in ipairs(numbers) do
-    local _, r = flows_of(number)
-    local weight = rules_of_queue(r.name).weight
+  for place in ipairs(numbers) do
+    local weight = weights[place]
     local extra = math.min(weight, left)
-    quotas[place], left = quotas[place] + rounds * weight + extra, left - extra
-    if extra < weight and not even and not first then
-      first = place
-      if extra > 0 then queue(number).credit = weight - extra end
-    end
+    left = left - extra
+    quotas[place] = quotas[place] + rounds * weight + extra
+    begun[place] = begun[place] + rounds * weight + (extra > 0 and weight or 0)
+    if extra < weight and not even then first = first or place end
   end
-  return quotas, first or #numbers + 1
+  return quotas, begun, weights, first or #numbers + 1
 end
 
 local function append(list, values)
   for _, value in ipairs(values) do list[#list + 1] = value end
 end
 
--- Takes up to `turns` tasks from one ring: every lane has its turn before any has a second. Patience is what is left
--- for entries that mean their tasks no longer, and for lanes that are held back.
+-- Takes up to `turns` tasks from these lanes, which have left where they stood. Returns how many it took, what is left
+-- of the patience, and the lanes that go back: to the head those whose round is not over, last one first; to the end
+-- the others. Patience is for entries that mean their tasks no longer, and for lanes that are held back.
+local function take_lanes(numbers, turns, patience)
+  preload_lanes(numbers)
+  preload_flows(numbers)
+  local quotas, begun, weights, first = share_out(numbers, turns)
+  local drawn, all, gots = {}, {}, {}
+  for place, number in ipairs(numbers) do
+    drawn[place] = draw(number, quotas[place])
+    append(all, drawn[place])
+  end
+  preload(all, true)
+  local took = 0
+  for place, number in ipairs(numbers) do
+    local got = lease(number, drawn[place])
+    gots[place], took = got, took + got
+    if got < quotas[place] then patience = patience - math.max(1, #drawn[place] - got) end
+    local rest = math.min(begun[place] - got, weights[place])
+    local lane = queue(number)
+    lane.credit, lane.dirty = rest > 0 and rest, true
+  end
+  local head, tail = {}, {}
+  for place = #numbers, first, -1 do
+    if end_turn(numbers[place], gots[place]) then head[#head + 1] = numbers[place] end
+  end
+  for place = 1, first - 1 do
+    if end_turn(numbers[place], gots[place]) then
+      -- Its round is over, or it had no more than that.
+      queue(numbers[place]).credit = false
+      tail[#tail + 1] = numbers[place]
+    end
+  end
+  return took, patience, head, tail
+end
+
+-- Takes up to `turns` tasks from one ring: every lane has its turn before any has a second.
 local function take_rank(rank, turns, patience)
   local ring = K.rings[rank]
   local left = turns
   while left > 0 and patience > 0 do
     local numbers = redis.call('LPOP', ring, left)
     if not numbers or #numbers == 0 then break end
-    preload_lanes(numbers)
-    preload_flows(numbers)
-    local quotas, first = share_out(numbers, left)
-    local drawn, all = {}, {}
-    for place, number in ipairs(numbers) do
-      drawn[place] = draw(number, quotas[place])
-      append(all, drawn[place])
-    end
-    preload(all, true)
-    for place, number in ipairs(numbers) do
-      local got = lease(number, drawn[place])
-      left = left - got
-      if got < quotas[place] then patience = patience - math.max(1, #drawn[place] - got) end
-    end
-    -- Whose round is not over stays at the head of the ring, the others go to its end.
-    local head, tail = {}, {}
-    for place = #numbers, first, -1 do
-      if end_turn(numbers[place]) then head[#head + 1] = numbers[place] end
-    end
-    for place = 1, first - 1 do
-      if end_turn(numbers[place]) then tail[#tail + 1] = numbers[place] end
-    end
+    local took, head, tail
+    took, patience, head, tail = take_lanes(numbers, left, patience)
+    left = left - took
     call_in_chunks('LPUSH', ring, head)
     call_in_chunks('RPUSH', ring, tail)
   end
   return turns - left, patience
 end
 
--- Smooth weighted round robin, 8:4:2:1 while all have work: the turn's number says whose it is. The order of
--- 15 turns among those that have work is the same for every exchange, and the number goes on from the last.
-local WEIGHTS = { [0] = 8, 4, 2, 1 }
-local function deal(turns, active, start)
-  local total, credits, dealt = 0, {}, {}
-  for _, rank in ipairs(active) do
-    total = total + WEIGHTS[rank]
-    credits[rank], dealt[rank] = 0, 0
-  end
-  local skip = start % total
-  for turn = 1, skip + turns do
-    local richest = active[1]
-    for _, rank in ipairs(active) do
-      credits[rank] = credits[rank] + WEIGHTS[rank]
-      if credits[rank] > credits[richest] then richest = rank end
+-- Takes up to `turns` tasks of one priority of a pull queue, whose lanes are parked with it.
+local function pull_rank(f, rank, turns, patience)
+  local left = turns
+  while left > 0 and patience > 0 and f.of_rank[rank] > 0 and room_of(f) >= 1 do
+    local numbers = {}
+    for place = 1, math.min(left, f.of_rank[rank]) do
+      numbers[place] = next_parked(f, rank)
+      if not numbers[place] then break end
     end
-    credits[richest] = credits[richest] - total
-    if turn > skip then dealt[richest] = dealt[richest] + 1 end
+    if #numbers == 0 then break end
+    local took, head, tail
+    took, patience, head, tail = take_lanes(numbers, left, patience)
+    left = left - took
+    for _, number in ipairs(head) do park(f, number, true) end
+    for _, number in ipairs(tail) do park(f, number, false) end
   end
-  return dealt
+  return turns - left, patience
 end
 
 local function active_ranks()
@@ -246,34 +253,36 @@ local function active_ranks()
   return active
 end
 
--- Lanes that have gained something since the start join their ring before it is walked.
-local function join_rings()
-  for name, q in pairs(open_queues) do
-    if q.dirty and q.length > 0 and not q.ringed and name:match('^%d') then
-      redis.call('RPUSH', K.rings[lane_rank(name)], name)
-      q.ringed = true
-    end
-  end
-end
-
 local turns = tonumber(ARGV[10])
 local more = false
+
+-- Ranks of a pull queue that have something to take.
+local function pulled_ranks(f)
+  local active = {}
+  if room_of(f) < 1 then return active end
+  for rank = 0, 3 do
+    if f.of_rank[rank] > 0 then active[#active + 1] = rank end
+  end
+  return active
+end
 
 local function claim()
   more = promote(math.max(wanted * 2, 200))
   offer_freed()
   more = wake_parked() or more
   join_rings()
+  local from = pulling and flow_of('q/' .. pulling, 'q', pulling)
   local left, patience = wanted, wanted * 10 + 1000
-  local active = active_ranks()
+  local active = from and pulled_ranks(from) or active_ranks()
   while left > 0 and #active > 0 and patience > 0 do
     local dealt = #active == 1 and { [active[1]] = left } or deal(left, active, turns)
     for _, rank in ipairs(active) do
       local got
-      got, patience = take_rank(rank, dealt[rank], patience)
+      if from then got, patience = pull_rank(from, rank, dealt[rank], patience)
+      else got, patience = take_rank(rank, dealt[rank], patience) end
       left, turns = left - got, turns + got
     end
-    active = active_ranks()
+    active = from and pulled_ranks(from) or active_ranks()
   end
   more = more or #active > 0
 end
@@ -296,11 +305,11 @@ if last and last[1] == token then
   settled = { last[3] }
   more = true
 else
-  local last_argument = 11 + 6 * tonumber(ARGV[11])
+  local last_argument = 12 + 6 * tonumber(ARGV[12])
   local ids = {}
-  for at = 12, last_argument, 6 do ids[#ids + 1] = ARGV[at] end
+  for at = 13, last_argument, 6 do ids[#ids + 1] = ARGV[at] end
   preload(ids, false)
-  for at = 12, last_argument, 6 do
+  for at = 13, last_argument, 6 do
     settled[#settled + 1] = settle(
       ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
   end
@@ -319,7 +328,7 @@ else
     end
   end
   if wanted > 0 then claim() end
-  if wanted > 0 and (#settled > 0 or #taken > 0) then
+  if token ~= '' and wanted > 0 and (#settled > 0 or #taken > 0) then
     redis.call('HSET', K.claims, worker, cmsgpack.pack({ token, taken, table.concat(settled) }))
   end
 end

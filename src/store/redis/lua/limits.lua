@@ -2,11 +2,39 @@
 -- commands that give or end leases, or change what is allowed.
 --
 -- X stands for a client ("c/" .. id) or a queue ("q/" .. name). A lane that X holds back is parked: it leaves its ring
--- and stands in the packed queue "p" .. X. While X has room and lanes parked, at least one of its lanes is in a ring:
--- so whoever takes a turn, or gives a slot back, brings the next one back, and nobody ever walks all of them.
+-- and stands in the packed queue "p" .. rank .. X. While X has room and lanes parked, at least one of its lanes is in a
+-- ring: so whoever takes a turn, or gives a slot back, brings the next one back, and nobody ever walks all of them.
+-- The lanes of a pull queue are always parked with it: its consumers take them from there.
 
-local PARKED = 2 -- what `ringed` of a parked lane's queue says
+-- What `ringed` of a lane's queue says, beside true (in its ring) and false (nowhere).
+local PARKED = 2
+local RETURNED = 3 -- in its ring, and owed the turn for which it was parked
 local MAX_WOKEN = 100
+
+-- The pull queue that tasks are being taken from; none in a worker's exchange.
+local pulling = false
+
+-- Smooth weighted round robin, 8:4:2:1 while all have work: the turn's number says whose it is. The order of
+-- 15 turns among those that have work is always the same, and the number goes on from the last.
+local WEIGHTS = { [0] = 8, 4, 2, 1 }
+local function deal(turns, active, start)
+  local total, credits, dealt = 0, {}, {}
+  for _, rank in ipairs(active) do
+    total = total + WEIGHTS[rank]
+    credits[rank], dealt[rank] = 0, 0
+  end
+  local skip = start % total
+  for turn = 1, skip + turns do
+    local richest = active[1]
+    for _, rank in ipairs(active) do
+      credits[rank] = credits[rank] + WEIGHTS[rank]
+      if credits[rank] > credits[richest] then richest = rank end
+    end
+    credits[richest] = credits[richest] - total
+    if turn > skip then dealt[richest] = dealt[richest] + 1 end
+  end
+  return dealt
+end
 
 local limits = {}
 
@@ -77,18 +105,31 @@ end
 
 local flows = {}
 
--- Kept as "running parked", and not at all while both are nought.
-local UNUSED = '0 0'
+-- Kept as "running", followed while lanes are parked by " turn p0 p1 p2 p3": turns dealt to the priorities, from nought
+-- again where a round of any of their weights ends, and the lanes parked of each. Not kept at all while all are nought.
+local UNUSED = '0'
 
 local function open_flow(field, kind, name, raw)
-  local running, parked = 0, 0
+  local f = { field = field, kind = kind, name = name, running = 0, turn = 0, parked = 0, of_rank = { [0] = 0, 0, 0, 0 },
+    freed = 0, was = raw or UNUSED }
   if raw then
     local space = raw:find(' ', 1, true)
-    running, parked = tonumber(raw:sub(1, space - 1)), tonumber(raw:sub(space + 1))
+    f.running = tonumber(space and raw:sub(1, space - 1) or raw)
+    if space then
+      local turn, p0, p1, p2, p3 = raw:match('^%d+ (%d+) (%d+) (%d+) (%d+) (%d+)$')
+      f.turn = tonumber(turn)
+      f.of_rank = { [0] = tonumber(p0), tonumber(p1), tonumber(p2), tonumber(p3) }
+      f.parked = f.of_rank[0] + f.of_rank[1] + f.of_rank[2] + f.of_rank[3]
+    end
   end
-  local f = { field = field, kind = kind, name = name, running = running, parked = parked, freed = 0, was = raw or UNUSED }
   flows[field] = f
   return f
+end
+
+local function packed_flow(f)
+  if f.parked == 0 then return tostring(f.running) end
+  return f.running .. ' ' .. f.turn % 360360 .. ' ' .. f.of_rank[0] .. ' ' .. f.of_rank[1] .. ' ' .. f.of_rank[2] .. ' '
+    .. f.of_rank[3]
 end
 
 -- What X uses: tasks running, lanes parked, and what has been freed since it was last looked at.
@@ -165,7 +206,7 @@ local function room_of(f)
     return l.concurrent < 0 and math.huge or l.concurrent - f.running
   end
   local r = rules_of_queue(f.name)
-  if r.paused then return 0 end
+  if r.paused or (r.pull and f.name ~= pulling) then return 0 end
   local room = r.concurrent < 0 and math.huge or r.concurrent - f.running
   if r.rate then room = math.min(room, math.floor(tokens_of(f, r) + NEARLY)) end
   return room
@@ -223,37 +264,87 @@ local function plan_wake(f)
   first_times[K.wakes] = nil
 end
 
-local function park(f, number)
-  push_back(queue('p' .. f.field), number .. PAD:sub(#number + 1))
-  local q = queue(number)
-  q.ringed, q.credit, q.dirty = PARKED, false, true
-  f.parked, f.dirty = f.parked + 1, true
+local function parked_lanes(f, rank)
+  return queue('p' .. rank .. f.field)
+end
+
+-- Parks a lane: behind the others, or before them where its turn is not over.
+local function park(f, number, first)
+  local rank = lane_rank(number)
+  local entry = number .. PAD:sub(#number + 1)
+  if first then push_front(parked_lanes(f, rank), entry) else push_back(parked_lanes(f, rank), entry) end
+  local lane = queue(number)
+  lane.ringed, lane.dirty = PARKED, true
+  f.of_rank[rank], f.parked, f.dirty = f.of_rank[rank] + 1, f.parked + 1, true
   if f.parked == 1 or has_rate(f) then plan_wake(f) end
+end
+
+-- The lane of a rank that has been parked longest, as it leaves the others; nil when there is none.
+local function next_parked(f, rank)
+  local entry = pop_front(parked_lanes(f, rank))
+  f.dirty = true
+  if not entry then
+    f.parked, f.of_rank[rank] = f.parked - f.of_rank[rank], 0
+    return nil
+  end
+  f.of_rank[rank], f.parked = f.of_rank[rank] - 1, f.parked - 1
+  return entry:match('^%d+')
+end
+
+-- The rank whose parked lanes have the next turn.
+local function rank_in_turn(f)
+  local active = {}
+  for rank = 0, 3 do
+    if f.of_rank[rank] > 0 then active[#active + 1] = rank end
+  end
+  if #active < 2 then return active[1] end
+  local dealt = deal(1, active, f.turn)
+  f.turn = f.turn + 1
+  for _, rank in ipairs(active) do
+    if dealt[rank] == 1 then return rank end
+  end
+end
+
+-- A lane with something to claim takes its place: in its ring, or with its pull queue.
+local function place_lane(number, ringed)
+  local _, q = flows_of(number)
+  local lane = queue(number)
+  lane.dirty = true
+  if rules_of_queue(q.name).pull then
+    park(q, number, false)
+  else
+    lane.ringed = ringed
+    -- A turn that was cut short goes on before others begin.
+    redis.call(lane.credit and 'LPUSH' or 'RPUSH', K.rings[lane_rank(number)], number)
+  end
+end
+
+local function join_rings()
+  local joining = {}
+  for name, q in pairs(open_queues) do
+    if q.dirty and q.length > 0 and not q.ringed and name:match('^%d') then joining[#joining + 1] = name end
+  end
+  for _, number in ipairs(joining) do place_lane(number, true) end
 end
 
 local woken = 0
 
--- Brings up to `count` parked lanes of X back to the ends of their rings, those parked longest first.
+-- Brings up to `count` parked lanes of X back to the ends of their rings: priorities by weight, and of each those
+-- parked longest first.
 local function unpark(f, count)
-  local waiting = queue('p' .. f.field)
   local patience = MAX_WOKEN * 10
   while count > 0 and patience > 0 and f.parked > 0 do
-    local entry = pop_front(waiting)
-    if not entry then
-      f.parked = 0
-      break
-    end
-    f.parked = f.parked - 1
-    local number = entry:match('^%d+')
-    local q = queue(number)
-    q.ringed, q.dirty = q.length > 0, true
-    if q.ringed then
-      redis.call('RPUSH', K.rings[lane_rank(number)], number)
-      count, woken = count - 1, woken + 1
+    local number = next_parked(f, rank_in_turn(f))
+    if number then
+      local lane = queue(number)
+      lane.ringed, lane.dirty = false, true
+      if lane.length > 0 then
+        place_lane(number, RETURNED)
+        count, woken = count - 1, woken + 1
+      end
     end
     patience = patience - 1
   end
-  f.dirty = true
   if count > 0 and f.parked > 0 then
     -- Lanes that a purge has emptied have used the patience up: whoever claims next goes on.
     redis.call('ZADD', K.wakes, now, f.field)
@@ -267,7 +358,8 @@ end
 local function go_on(f, least)
   local more = math.max(f.freed, least)
   f.freed = 0
-  if f.parked <= 0 or more == 0 then return end
+  -- Nobody has to bring back what consumers take from where it is.
+  if f.parked <= 0 or more == 0 or (f.kind == 'q' and rules_of_queue(f.name).pull) then return end
   local room = room_of(f)
   if room >= 1 then unpark(f, math.min(room, more, MAX_WOKEN))
   elseif has_rate(f) then plan_wake(f) end
@@ -293,21 +385,25 @@ local function wake_parked()
   return #fields >= MAX_WOKEN
 end
 
--- Where a lane goes after its turn; the lanes parked with its client or queue go on where there is room.
-local function end_turn(number)
+-- Where a lane goes after it was looked at and `got` tasks were taken from it; true when it stays where lanes are
+-- taken from. The lanes parked with its client or queue go on where there is room.
+local function end_turn(number, got)
   local c, q = flows_of(number)
   local lane = queue(number)
   lane.dirty = true
   local stays = false
+  -- A turn that was cut short, or for which it came back in vain, is still its own.
+  local owed = lane.credit and (got > 0 or lane.ringed == RETURNED)
   if lane.length == 0 then
     lane.ringed, lane.credit = false, false
   elseif room_of(c) < 1 then
-    park(c, number)
+    park(c, number, owed)
   elseif room_of(q) < 1 then
-    park(q, number)
+    park(q, number, owed)
   else
-    stays = true
+    lane.ringed, stays = true, true
   end
+  if not owed then lane.credit = lane.ringed == true and lane.credit or false end
   go_on(c, 1)
   go_on(q, 1)
   return stays
@@ -315,9 +411,10 @@ end
 
 before_commit[#before_commit + 1] = function()
   offer_freed()
+  join_rings()
   local kept, gone = {}, {}
   for field, f in pairs(flows) do
-    local use = f.running .. ' ' .. f.parked
+    local use = packed_flow(f)
     if f.dirty and use ~= f.was then
       if use == UNUSED then
         gone[#gone + 1] = field

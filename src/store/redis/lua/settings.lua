@@ -30,5 +30,20 @@ if field:sub(1, 2) == 't/' then
 elseif redis.call('ZSCORE', K.wakes, field) then
   redis.call('ZADD', K.wakes, now, field)
 end
+-- The lanes of a queue that is for consumers from now on leave their rings, and those of one that no longer is come
+-- back to them: the second by the look that was just asked for.
+if field:sub(1, 2) == 'q/' and rules_of_queue(field:sub(3)).pull then
+  local f = flow_of(field, 'q', field:sub(3))
+  for rank = 0, 3 do
+    for _, number in ipairs(redis.call('LRANGE', K.rings[rank], 0, -1)) do
+      local _, q = flows_of(number)
+      if q == f then
+        redis.call('LREM', K.rings[rank], 1, number)
+        park(f, number, false)
+      end
+    end
+  end
+  commit()
+end
 redis.call('PUBLISH', channel, 'work')
 return 1
