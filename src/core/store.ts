@@ -97,7 +97,22 @@ export interface ClaimedTask {
   readonly crashes: number;
   readonly fence: number;
   readonly leaseUntilMs: number;
+  /** Whether its host is held back and this is the one delivery that tries it again. */
+  readonly isProbe: boolean;
 }
+
+/** A host whose tasks are held back after failures. */
+export interface HeldHost {
+  /** As {@link hostOf} names it. */
+  readonly host: string;
+  /** When one of its tasks is handed out as a probe, or when the probe that is under way is given up. */
+  readonly nextProbeAtMs: number;
+  /** Its tasks that were met and set aside. */
+  readonly tasks: number;
+}
+
+/** The most hosts that are held back at once; past it the one that is tried again soonest is let go. */
+export const MAX_HELD_HOSTS = 10_000;
 
 export interface Claim {
   readonly tasks: readonly ClaimedTask[];
@@ -354,6 +369,14 @@ export interface ConsumerStore {
   ): Promise<{ readonly settled: readonly SettleResult[]; readonly claim: Claim }>;
   /** Makes leases hold until `leaseMs` from now; tells those that are lost. */
   extend(leases: readonly LeaseRef[], leaseMs: number): Promise<readonly LostLease[]>;
+  /**
+   * Holds back the tasks of a host (see core/host.ts; a queue's target override counts): claims set them aside, uncharged,
+   * still `ready` to callers. After `forMs` one of them is handed out as a probe ({@link ClaimedTask.isProbe}), and
+   * no other for as long again, by whichever worker. Called again it begins the time anew.
+   */
+  holdHost(host: string, forMs: number): Promise<void>;
+  /** Lets the tasks of a host go on: those set aside come back to the heads of their lanes, some with each claim. */
+  freeHost(host: string): Promise<void>;
   /** Takes back at most `limit` tasks whose lease ran out: a crash is counted, an attempt is not. */
   rescue(limit: number): Promise<readonly Rescued[]>;
   /** Removes at most `limit` finished tasks whose retention is over, and names no longer taken. */
@@ -388,6 +411,8 @@ export interface SettingsStore {
   /** Keeps an entry of something that was done by other means. */
   record(audit: AuditEntry): Promise<void>;
   audit(request: { readonly limit: number; readonly cursor?: string }): Promise<AuditPage>;
+  /** Hosts that are held back now, those tried again soonest first, at most {@link MAX_PAGE}. */
+  heldHosts(): Promise<readonly HeldHost[]>;
 }
 
 /** A place that keeps tasks. */

@@ -47,6 +47,13 @@ export const MAX_CRASHES = 5;
 /** A task's attempts that are kept to be read; the first and the latest survive, the middle is dropped. */
 export const MAX_KEPT_ATTEMPTS = 20;
 
+/** The bounds of a task's metadata. */
+export const MAX_METADATA_ENTRIES = 64;
+/** Names and values together. */
+export const MAX_METADATA_CHARS = 4_096;
+/** Metadata whose name begins so is ours: callers can read it, and not set it. */
+export const RESERVED_METADATA = "task-runner.";
+
 /** What is sent, and where to. */
 export interface Target {
   readonly url: string;

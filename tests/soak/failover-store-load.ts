@@ -243,5 +243,6 @@ function workerOn(store: TaskStore, id: string, transport: Transport, leaseMs: n
     allowPrivateUrls: true,
     newId: newTaskId,
     breaker: { failureThreshold: 100, openMs: 1_000 },
+    sealer: null,
   });
 }

@@ -54,9 +54,12 @@ export class Fleet {
   }
 
   /** Starts workers, and resolves once all of them listen. */
-  work(count: number, concurrency: number): Promise<AppProcess[]> {
+  async work(count: number, concurrency: number): Promise<AppProcess[]> {
     const env = { WORKER_CONCURRENCY: String(concurrency) };
-    return Promise.all(Array.from({ length: count }, () => this.#start("work", env)));
+    const starts = Array.from({ length: count }, () => this.#start("work", env));
+    // Where one fails the others are waited for all the same, so that closing finds them.
+    await Promise.allSettled(starts);
+    return Promise.all(starts);
   }
 
   /** Ends a process as a crash does. */

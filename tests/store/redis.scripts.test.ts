@@ -1,6 +1,7 @@
 /** The Redis scripts themselves: the keys they touch, and what a second sending of the same command does. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { hostOf } from "../../src/core/host.ts";
 import type { ClaimedTask, StoreSettings, TaskStore } from "../../src/core/store.ts";
 import type { NewTask } from "../../src/core/task.ts";
 import { SCRIPTS } from "../../src/store/redis/scripts.ts";
@@ -19,7 +20,7 @@ import {
   take,
 } from "../conformance/store/harness.ts";
 import { type StandaloneRedis, startRedis } from "../support/redis.ts";
-import { death, newTask, newTasks, release, retry, success } from "../support/tasks.ts";
+import { death, newTarget, newTask, newTasks, release, retry, success } from "../support/tasks.ts";
 import { ScriptMonitor } from "./redis.monitor.ts";
 import { dump, type Opened, openStill } from "./redis.still.ts";
 
@@ -129,6 +130,13 @@ async function exerciseSettings(store: TaskStore): Promise<void> {
   await store.forget([one, ...others].map(({ id }) => id));
   await setClient(store, "client-b", { enabled: false });
   await take(store, 100);
+  const { url } = newTarget();
+  await put(store, ...newTasks(5));
+  await store.holdHost(hostOf(url), SECOND_MS);
+  await take(store, 100);
+  await store.heldHosts();
+  await store.freeHost(hostOf(url));
+  await take(store, 2);
   await store.purge("slow", auditEntry());
   while ((await store.purgeStep(10)) !== null);
   await store.record(auditEntry());

@@ -8,10 +8,10 @@ import type { RetryOverrides } from "../../core/retry.ts";
 import type { ClaimedTask } from "../../core/store.ts";
 import type { Attempt, NewTask, Target, Task, TaskState } from "../../core/task.ts";
 
-/** The letters by which the scripts know the states. `h` is a ready task that waits for its ordering key. */
+/** The letters by which the scripts know the states. `h` is a ready task that waits for its ordering key, `b` one whose host is held back. */
 export const STATE_LETTERS: Readonly<Record<TaskState, string>> = {
   scheduled: "s",
-  ready: "rh",
+  ready: "rhb",
   running: "u",
   retrying: "t",
   succeeded: "k",
@@ -23,6 +23,7 @@ const STATE_NAMES: Readonly<Record<string, TaskState>> = {
   s: "scheduled",
   r: "ready",
   h: "ready",
+  b: "ready",
   u: "running",
   t: "retrying",
   k: "succeeded",
@@ -221,6 +222,7 @@ export function claimedTaskOf(
   start: number,
   lanes: ReadonlyMap<string, ToldLane>,
   leaseUntilMs: number,
+  probes: readonly string[],
 ): ClaimedTask {
   const text = (index: number): string => String(fields[start + index]);
   const number = (index: number): number => Number(fields[start + index]);
@@ -247,6 +249,7 @@ export function claimedTaskOf(
     crashes: number(4),
     fence: number(5),
     leaseUntilMs,
+    isProbe: probes.length > 0 && probes.includes(text(0)),
   };
 }
 

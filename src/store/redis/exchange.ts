@@ -106,14 +106,14 @@ export class Exchanges {
     for (const [index, { followUps = [] }] of settlements.entries()) {
       for (const task of followUps) args.push(`${index + 1} ${encodeTask(task)}`);
     }
-    const [letters, next, turns, fields, laneList, now, leaseEnd] = await this.#run(args);
+    const [letters, next, turns, fields, laneList, now, leaseEnd, probes] = await this.#run(args);
     this.#turns = Number(turns) % TURNS_CYCLE;
     this.#onLeaseEnd(leaseEnd === "-1" ? Number.POSITIVE_INFINITY : Number(leaseEnd) - Number(now));
     const lanes = lanesOf(laneList);
     const tasks: ClaimedTask[] = [];
     const leaseUntilMs = Number(now) + leaseMs;
     for (let at = 0; at < fields.length; at += CLAIMED_FIELDS) {
-      tasks.push(claimedTaskOf(fields, at, lanes, leaseUntilMs));
+      tasks.push(claimedTaskOf(fields, at, lanes, leaseUntilMs, probes));
     }
     return {
       settled: settlements.map((_, index) => SETTLE_RESULTS[letters[index] ?? ""] ?? "stale"),

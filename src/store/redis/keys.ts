@@ -29,6 +29,7 @@ const NAMES = [
   "wakes",
   "purges",
   "audit",
+  "hosts",
 ] as const;
 export type KeyName = (typeof NAMES)[number];
 

@@ -12,7 +12,10 @@ import entries from "./lua/entries.lua" with { type: "text" };
 import exchange from "./lua/exchange.lua" with { type: "text" };
 import extend from "./lua/extend.lua" with { type: "text" };
 import forget from "./lua/forget.lua" with { type: "text" };
+import held from "./lua/held.lua" with { type: "text" };
+import hold from "./lua/hold.lua" with { type: "text" };
 import holder from "./lua/holder.lua" with { type: "text" };
+import hosts from "./lua/hosts.lua" with { type: "text" };
 import limits from "./lua/limits.lua" with { type: "text" };
 import listed from "./lua/listed.lua" with { type: "text" };
 import page from "./lua/page.lua" with { type: "text" };
@@ -53,7 +56,7 @@ const command = <Args extends readonly Argument[], Reply>(
 /** Milliseconds that names stay taken, that succeeded and cancelled tasks are kept, and that dead ones are. */
 export type Ends = readonly [namesMs: number, succeededMs: number, deadMs: number];
 
-/** Letters of the settlements, next, turns, tasks, lanes, time, next end of a lease. */
+/** Letters of the settlements, next, turns, tasks, lanes, time, next end of a lease, ids of probes. */
 export type ExchangeReply = [
   settled: string,
   next: string,
@@ -62,6 +65,7 @@ export type ExchangeReply = [
   lanes: string[],
   now: string,
   leaseEnd: string,
+  probes: string[],
 ];
 
 /** An entry for the audit, with a token of the call that brings it. */
@@ -90,7 +94,7 @@ export const SCRIPTS = {
     accept,
     enqueue,
   ),
-  exchange: command<Argument[], ExchangeReply>("exchange", FREES_MEMORY, limits, accept, exchange),
+  exchange: command<Argument[], ExchangeReply>("exchange", FREES_MEMORY, limits, accept, hosts, exchange),
   extend: command<[leaseMs: number, ...idsAndFences: Argument[]], string>(
     "extend",
     FREES_MEMORY,
@@ -146,5 +150,7 @@ export const SCRIPTS = {
     purgeStep,
   ),
   record: command<Entry, number>("record", FREES_MEMORY, entries, record),
+  hold: command<[host: string, forMs: number | "", most: number], number>("hold", FREES_MEMORY, hold),
+  held: command<[limit: number], string[]>("held", FREES_MEMORY, held),
   audit: command<[before: string, limit: number], string[]>("audit", FREES_MEMORY, audit),
 } as const;

@@ -1,6 +1,7 @@
 /** Settings of clients, tiers and queues on Redis: kept as JSON for people, and packed for the scripts that obey them. */
 
 import { BUILT_IN_TIERS, type Client, isRestricted, rulesOfClient, type Tier } from "../../core/client.ts";
+import { hostOf } from "../../core/host.ts";
 import { burstOf, DEFAULT_QUEUE, hasRules, newQueue, type Queue } from "../../core/queue.ts";
 import {
   type AuditEntry,
@@ -196,6 +197,7 @@ function packedQueue(queue: Queue): readonly unknown[] {
     queue.afterDeath === "hold",
     hasRules(queue) ? JSON.stringify(queue) : "",
     queue.mode === "pull",
+    queue.target?.url === undefined ? "" : hostOf(queue.target.url),
   ];
 }
 

@@ -12,11 +12,13 @@ import {
   type ClientUse,
   type Durability,
   type EnqueueAnswer,
+  type HeldHost,
   type Kept,
   type LaneCounts,
   type LeaseRef,
   type LostLease,
   MAX_CLAIM,
+  MAX_HELD_HOSTS,
   MAX_PAGE,
   type PurgeProgress,
   type QueueUse,
@@ -356,6 +358,27 @@ class RedisStore implements TaskStore {
 
   purgeStep(limit: number): Promise<PurgeProgress | null> {
     return this.#kept.purgeStep(limit);
+  }
+
+  async heldHosts(): Promise<readonly HeldHost[]> {
+    const told = await this.#run(SCRIPTS.held, MAX_PAGE);
+    const hosts: HeldHost[] = [];
+    for (let at = 0; at + 2 < told.length; at += 3) {
+      hosts.push({
+        host: told[at] ?? "",
+        nextProbeAtMs: Number(told[at + 1]),
+        tasks: Number(told[at + 2]),
+      });
+    }
+    return hosts;
+  }
+
+  async holdHost(host: string, forMs: number): Promise<void> {
+    await this.#run(SCRIPTS.hold, host, forMs, MAX_HELD_HOSTS);
+  }
+
+  async freeHost(host: string): Promise<void> {
+    await this.#run(SCRIPTS.hold, host, "", MAX_HELD_HOSTS);
   }
 
   record(audit: AuditEntry): Promise<void> {

@@ -91,7 +91,7 @@ local function register_queue(name)
     .. '"weight":1,"retry":{},"timeoutMs":null,"target":null,"retentionSucceededMs":null,"retentionDeadMs":null,'
     .. '"permanentStatuses":[],"afterDeath":"next","deadTarget":null,"mode":"push","signing":[],'
     .. '"createdAtMs":' .. string.format('%.0f', now) .. '}',
-    { true, false, false, 1, -1, 1, false, false, false, '', false })
+    { true, false, false, 1, -1, 1, false, false, false, '', false, '' })
 end
 
 -- Makes the client and the queue of a task that was accepted, where they are not known yet.

@@ -54,7 +54,13 @@ elseif what == 'replay' then
 else
   if not WAITING[task.state] then return { 'conflict', task.state } end
   if what == 'run' then
-    if task.state == 's' or task.state == 't' then move(now) end
+    if task.state == 's' or task.state == 't' then
+      move(now)
+    elseif task.state == 'b' then
+      -- Its place among those set aside is stale from here on; whether it may go is found when it is claimed.
+      become(task, 'r')
+      push_back(queue(task.lane), id)
+    end
   else
     if ARGV[8] ~= '' and tonumber(ARGV[8]) ~= lane_rank(task.lane) then
       local lane = lane_number(ARGV[8] .. lane_name(task.lane):sub(2))

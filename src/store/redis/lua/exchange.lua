@@ -5,10 +5,12 @@
 --   them from (empty: all push queues), ARGV[12] number of settlements, then for each settlement six: id; fence; verdict (k, d, t, r); milliseconds after which it may run; reason;
 --   the attempt as "started,JSON", or empty; then the tasks that follow from settlements, each as "n task": the
 --   settlement it goes with, and the task as enqueue.lua is given it.
--- Returns { settled, next, turns, tasks, lanes, time, lease }: one letter a settlement (s settled, x stale, c cancelled);
+-- Returns { settled, next, turns, tasks, lanes, time, lease, probes }: one letter a settlement (s settled, x stale,
+--   c cancelled);
 --   milliseconds until something may be claimed (-1: nothing waits); the turns dealt by now; for each task eight:
 --   id, fixed part, scheduled, attempts, crashes, fence, first attempt (0: none yet), its lane's number; number and
---   name of each lane among them, with its queue's and its client's rules (JSON or empty); the time; the time at which the next lease may end (-1: there is none).
+--   name of each lane among them, with its queue's and its client's rules (JSON or empty); the time; the time at which
+--   the next lease may end (-1: there is none); the ids of those tasks that are probes of their hosts.
 -- An exchange with the token of this worker's last one is answered from that one's record: it was sent twice, or
 --   its answer was lost and is asked for again. An empty token is never recorded.
 local worker, token = ARGV[3], ARGV[4]
@@ -120,7 +122,7 @@ local function lease(number, ids)
   local got = 0
   for _, id in ipairs(ids) do
     local task = load(id)
-    if task and task.state == 'r' and task.lane == number then
+    if task and task.state == 'r' and task.lane == number and not is_set_aside(task) then
       become(task, 'u')
       -- The time makes the fence grow even where a failover has lost the record of an earlier lease.
       task.fence = math.max(task.fence + 1, now)
@@ -346,4 +348,4 @@ commit()
 -- Whoever settles without claiming leaves what it gave back to the others, and so does who brings back more lanes
 -- than it has turns for, or leaves tasks that follow from others.
 if (wanted == 0 and #settled > 0) or ((woken > 0 or sooner) and more) then redis.call('PUBLISH', channel, 'work') end
-return { table.concat(settled), tostring(next), tostring(turns), tasks, lane_list, tostring(now), tostring(first_time(K.leases) or -1) }
+return { table.concat(settled), tostring(next), tostring(turns), tasks, lane_list, tostring(now), tostring(first_time(K.leases) or -1), probes }

@@ -85,7 +85,7 @@ local function limits_of_client(client)
 end
 
 local NO_RULES = { enabled = true, paused = false, rate = false, burst = 1, concurrent = -1, weight = 1,
-  keep_succeeded = false, keep_dead = false, hold = false, rules = '', pull = false, known = false }
+  keep_succeeded = false, keep_dead = false, hold = false, rules = '', pull = false, host = '', known = false }
 local queue_rules = {}
 
 local function rules_of_queue(name)
@@ -95,7 +95,8 @@ local function rules_of_queue(name)
   r = NO_RULES
   if kept then
     r = { enabled = kept[1], paused = kept[2], rate = kept[3], burst = kept[4], concurrent = kept[5], weight = kept[6],
-      keep_succeeded = kept[7], keep_dead = kept[8], hold = kept[9], rules = kept[10], pull = kept[11], known = true }
+      keep_succeeded = kept[7], keep_dead = kept[8], hold = kept[9], rules = kept[10], pull = kept[11],
+      host = kept[12], known = true }
   end
   queue_rules[name] = r
   return r
@@ -372,15 +373,22 @@ local function offer_freed()
   end
 end
 
--- Lanes whose time to be looked at again has come; whether there may be more of them.
+local wake_host
+
+-- Lanes whose time to be looked at again has come, and hosts; whether there may be more of them.
 local function wake_parked()
   if (first_time(K.wakes) or math.huge) > now then return false end
   local fields = redis.call('ZRANGEBYSCORE', K.wakes, '-inf', now, 'LIMIT', 0, MAX_WOKEN)
   for _, field in ipairs(fields) do
-    local f = flow_of(field, field:sub(1, 1), field:sub(3))
-    local room = room_of(f)
-    plan_wake(f)
-    if room >= 1 and f.parked > 0 then unpark(f, math.min(room, MAX_WOKEN)) end
+    local kind, name = field:sub(1, 1), field:sub(3)
+    if kind == 'h' then
+      wake_host(name)
+    else
+      local f = flow_of(field, kind, name)
+      local room = room_of(f)
+      plan_wake(f)
+      if room >= 1 and f.parked > 0 then unpark(f, math.min(room, MAX_WOKEN)) end
+    end
   end
   return #fields >= MAX_WOKEN
 end

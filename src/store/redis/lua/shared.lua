@@ -31,6 +31,7 @@ local K = {
   wakes = KEYS[25],      -- sorted set: client or queue with parked lanes, by the time it is looked at again
   purges = KEYS[26],     -- hash: queue -> how far its purge is
   audit = KEYS[27],      -- list: entries, the newest first
+  hosts = KEYS[28],      -- sorted set: hosts that are held back, by the time of their next probe
 }
 
 local ID = 26
@@ -327,10 +328,10 @@ local function count(lane, from, to)
 end
 
 -- Tasks --------------------------------------------------------------------------------------------------
--- States: s scheduled, r ready, h held by its ordering key (shown as ready), u running, t retrying,
--- k succeeded, d dead, c cancelled.
+-- States: s scheduled, r ready, h held by its ordering key and b set aside while its host is held back (both shown as
+-- ready), u running, t retrying, k succeeded, d dead, c cancelled.
 
-local WAITING = { s = true, r = true, h = true, t = true }
+local WAITING = { s = true, r = true, h = true, b = true, t = true }
 local FINAL = { k = true, d = true, c = true }
 
 -- The head of a fixed part: state and lane; created, from the id's time on; then, where there is anything to say,
