@@ -36,22 +36,34 @@ local function age_of(id)
 end
 
 local accepted = {}
+-- The fixed parts of those accepted, by their ids: written together.
+local kept = {}
 local sooner = false
 local soonest = nil
 
--- Keeps a task; `id`, head and what it is as taken apart from "id head \n what". Returns its state's letter and
--- whether it is new: one whose id is there already was accepted by an earlier sending of the same call.
--- `may_enter`, where given, is asked once it is known to be new, and false leaves nothing of it.
+-- Ids of which it is known whether there is such a task.
+local is_there = {}
+
+-- Finds out of many ids which are there; the id is the start of each of the arguments from `first` on.
+local function find_out(first)
+  for from = first, #ARGV, CHUNK do
+    local ids = {}
+    for at = from, math.min(from + CHUNK - 1, #ARGV) do ids[#ids + 1] = ARGV[at]:sub(1, ID) end
+    for place, fixed in ipairs(redis.call('HMGET', K.tasks, unpack(ids))) do is_there[ids[place]] = fixed and true end
+  end
+end
+
+-- Keeps a task; `id`, head and what it is as taken apart from "id head \n what". Returns the letter of its state; that
+-- of one whose id is there already too, which was accepted by an earlier sending of the same call.
+-- `may_enter`, where given, is asked of one that is new, and false leaves nothing of it.
 local function accept(id, head, what, may_enter)
   local later = head.due > now
   local state = later and 's' or 'r'
   head.lane = head.lane or lane_number(head.name)
-  local fixed = state .. head.lane .. age_of(id) .. head.rest .. what
-  if redis.call('HSETNX', K.tasks, id, fixed) == 0 then return state end
-  if may_enter and not may_enter(head) then
-    redis.call('HDEL', K.tasks, id)
-    return nil
-  end
+  if is_there[id] == nil then is_there[id] = redis.call('HEXISTS', K.tasks, id) == 1 end
+  if is_there[id] then return state end
+  if may_enter and not may_enter(head) then return nil end
+  is_there[id] = true
   if head.scopes then take_names(head.scopes, id) end
   if head.ordering then join_key(head.ordering) end
   if later then
@@ -59,13 +71,16 @@ local function accept(id, head, what, may_enter)
     wait_until_due(id, head.due)
     if soonest < 0 or head.due - now < soonest then sooner = true end
   else
-    local given = state
-    state = arrive({ id = id, lane = head.lane, ordering = head.ordering })
-    if state ~= given then redis.call('HSET', K.tasks, id, state .. fixed:sub(2)) end
+    if head.ordering then
+      state = arrive({ id = id, lane = head.lane, ordering = head.ordering })
+    else
+      push_back(queue(head.lane), id)
+    end
     sooner = true
   end
   count(head.lane, nil, state)
   accepted[#accepted + 1] = id
+  kept[#kept + 1], kept[#kept + 2] = id, state .. head.lane .. age_of(id) .. head.rest .. what
   return later and 's' or 'r'
 end
 
@@ -103,9 +118,16 @@ local function register_unknown(head)
   if not rules_of_queue(head.queue).known then register_queue(head.queue) end
 end
 
+-- Writes what was accepted; to be called before anything of it is read.
+local function write_accepted()
+  call_in_chunks('HSET', K.tasks, kept)
+  kept = {}
+end
+
 -- The order of acceptance, for listings: 64 ids to a field.
 before_commit[#before_commit + 1] = function()
   if #accepted == 0 then return end
+  write_accepted()
   local last = redis.call('HINCRBY', K.meta, 'accepted', #accepted)
   local first = last - #accepted
   local at = 1

@@ -65,6 +65,7 @@ local function refusal(head)
   return nil
 end
 
+find_out(4)
 local limited, told_limited = {}, {}
 local reply = { string.format('%.0f', now) }
 for at = 4, #ARGV do

@@ -329,6 +329,7 @@ else
       end
     end
   end
+  write_accepted()
   if wanted > 0 then claim() end
   if token ~= '' and wanted > 0 and (#settled > 0 or #taken > 0) then
     redis.call('HSET', K.claims, worker, cmsgpack.pack({ token, taken, table.concat(settled) }))
