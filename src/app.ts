@@ -3,18 +3,25 @@
 import { hostname } from "node:os";
 import process from "node:process";
 import type { HealthSource } from "./api/health.ts";
+import { pullRoutes } from "./api/pull.ts";
 import { type Api, adminOpenWarning, createApi, createHealthApi } from "./api/server.ts";
 import { settingsRoutes } from "./app/admin.ts";
+import { asksWorkers, egressOf, reachesPrivate } from "./app/egress.ts";
 import { healthOf, type RoleState } from "./app/health.ts";
 import { LateStore } from "./app/late-store.ts";
 import { Opened } from "./app/opened.ts";
+import { openReadyPlugins, type ReadyPlugins } from "./app/plugins.ts";
 import { type OpenOptions, type OpenStore, type StorePlan, storePlan } from "./app/store.ts";
 import type { Config, Role } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
 import { idGenerator } from "./core/id.ts";
+import { defaultRetryPolicy } from "./core/retry.ts";
 import type { TaskStore } from "./core/store.ts";
 import { type HttpServer, runtimeName, serveHttp } from "./runtime.ts";
+import { Sealer } from "./secrets/sealing.ts";
 import { ClientKeys } from "./service/client-keys.ts";
+import { PullService } from "./service/pull.ts";
+import { MAX_WAIT_SEC } from "./service/pull-request.ts";
 import { PurgeRunner } from "./service/purges.ts";
 import { TaskService } from "./service/tasks.ts";
 import type { Logger } from "./telemetry/logger.ts";
@@ -28,6 +35,8 @@ export interface AppOptions {
   readonly config: Config;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Loaded, with their options read. */
+  readonly plugins: ReadyPlugins["plugins"];
   /** What the settings gave cause to warn of; logged with the rest at start. */
   readonly warnings: readonly string[];
   /** Breaks off the start, which then rejects; without effect once it is over. */
@@ -45,8 +54,8 @@ export interface App {
   stop(): Promise<void>;
 }
 
-/** Silence after which a connection is closed; requests are answered in far less. */
-const IDLE_TIMEOUT_SEC = 60;
+/** Silence after which a connection is closed; none is longer than that of a consumer who waits for tasks. */
+const IDLE_TIMEOUT_SEC = MAX_WAIT_SEC + 30;
 /** Requests in flight get at least this long, even when the deliveries used up the grace. */
 const MIN_REQUEST_GRACE_MS = 1_000;
 
@@ -85,19 +94,32 @@ export async function startApp(options: AppOptions): Promise<App> {
     };
     const graceLeftMs = () => Math.max((state.stoppingBeforeMs ?? 0) - clock.now(), 0);
 
-    const allowPrivate = config.ALLOW_PRIVATE_URLS ?? false;
-    const http = createHttpTransport({ allowPrivate, version: VERSION, clock });
-    const transports = new TransportRegistry([http]);
+    const egress = egressOf(config);
+    const http = createHttpTransport({ ...egress, version: VERSION, clock });
+    const builtIn = [http];
+    const plugged = await openReadyPlugins(options.plugins, builtIn, {
+      clock,
+      logger,
+      allowPrivateUrls: egress.allowPrivate,
+    });
+    const transports = new TransportRegistry([...builtIn, ...plugged]);
     opened.add("transports", () => transports.close());
 
     const health = healthOf(state, clock);
     const purges = new PurgeRunner({ store: late, clock, logger });
     opened.add("purges", () => purges.close());
+    const pull = new PullService({
+      store: late,
+      clock,
+      random: Math.random,
+      newId: taskIds(),
+      retry: defaultRetryPolicy(config.MAX_RETRY),
+    });
     const addressOf = (request: Request) => server.addressOf(request);
     const { fetch } =
       role === "work"
         ? createHealthApi({ health, logger, version: VERSION })
-        : wholeApi(options, { store: late, transports, health, purges, addressOf });
+        : wholeApi(options, { store: late, transports, health, purges, pull, addressOf });
     const server: HttpServer = serveHttp({
       hostname: config.HOST,
       port: config.PORT,
@@ -105,6 +127,7 @@ export async function startApp(options: AppOptions): Promise<App> {
       idleTimeoutSec: IDLE_TIMEOUT_SEC,
     });
     opened.add("server", () => server.stop(Math.max(graceLeftMs(), MIN_REQUEST_GRACE_MS)));
+    opened.add("consumers who wait", async () => pull.close());
 
     logWarnings(options, plan);
     logger.info({ url: server.url, store: plan.name }, `opening the store: ${plan.place}`);
@@ -114,7 +137,7 @@ export async function startApp(options: AppOptions): Promise<App> {
     unreachable = found.unreachable;
 
     if (role !== "serve") {
-      const worker = createWorker(options, found.store, transports, allowPrivate);
+      const worker = createWorker(options, found.store, transports, reachesPrivate(egress));
       state.worker = worker;
       worker.start();
       opened.add("worker", () => worker.stop(graceLeftMs()));
@@ -158,18 +181,17 @@ interface ApiParts {
   readonly transports: TransportRegistry;
   readonly health: HealthSource;
   readonly purges: PurgeRunner;
+  readonly pull: PullService;
   readonly addressOf: (request: Request) => string | null;
 }
 
 function wholeApi({ role, config, clock, logger }: AppOptions, parts: ApiParts): Api {
-  const { store, transports, health, purges, addressOf } = parts;
-  // ALLOW_PRIVATE_URLS is usually told to the workers only, so a `serve` that was told nothing asks them.
-  const asksWorkers = role === "serve" && config.ALLOW_PRIVATE_URLS === undefined;
+  const { store, transports, health, purges, pull, addressOf } = parts;
   const shared = {
     store,
     clock,
     transports,
-    privateTargets: asksWorkers ? ("ask-workers" as const) : ("check" as const),
+    privateTargets: asksWorkers(role, config) ? ("ask-workers" as const) : ("check" as const),
   };
   return createApi({
     service: new TaskService({
@@ -177,7 +199,15 @@ function wholeApi({ role, config, clock, logger }: AppOptions, parts: ApiParts):
       newId: taskIds(),
       maxPayloadBytes: config.MAX_PAYLOAD_BYTES,
     }),
-    moreRoutes: settingsRoutes({ ...shared, defaultTier: config.DEFAULT_CLIENT_TIER, purges }),
+    moreRoutes: [
+      ...pullRoutes(pull),
+      ...settingsRoutes({
+        ...shared,
+        defaultTier: config.DEFAULT_CLIENT_TIER,
+        purges,
+        sealer: sealerOf(config),
+      }),
+    ],
     health,
     adminKey: config.ADMIN_API_KEY ?? null,
     clientAuth: config.CLIENT_AUTH,
@@ -212,7 +242,12 @@ function createWorker(
     maxRetries: config.MAX_RETRY,
     allowPrivateUrls,
     breaker: { failureThreshold: config.CB_FAILURE_THRESHOLD, openMs: config.CB_TIMEOUT_SEC * 1_000 },
+    sealer: sealerOf(config),
   });
+}
+
+function sealerOf({ SECRETS_KEY: key }: Config): Sealer | null {
+  return key === undefined ? null : new Sealer(key);
 }
 
 function taskIds() {

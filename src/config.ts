@@ -4,11 +4,19 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { parseEnv } from "node:util";
 import { Value } from "@sinclair/typebox/value";
+import {
+  type ConfigProblem,
+  type Env,
+  type Given,
+  parse,
+  secretGiven,
+  wrongValueLine,
+} from "./config/given.ts";
 import { judgeNames } from "./config/names.ts";
+import { type OptionsAsked, type OptionsFound, readOptions } from "./config/plugin-options.ts";
 import {
   type Config,
   ConfigSchema,
-  choicesOf,
   type Role,
   roleOf,
   SETTING_NAMES,
@@ -18,10 +26,13 @@ import {
 } from "./config/schema.ts";
 import { chosenStore, defaultsOf, judgeStore } from "./config/store-choice.ts";
 import { type RedisGrammar, withoutLogin } from "./config/store-url.ts";
-import { messageOf } from "./core/errors.ts";
 
+export { cidrsIn } from "./config/egress.ts";
+export type { ConfigProblem, Env } from "./config/given.ts";
+export type { OptionInForce, OptionsAsked, OptionsFound } from "./config/plugin-options.ts";
 export {
   type Config,
+  pluginNamesIn,
   type Role,
   roleOf,
   SETTING_NAMES,
@@ -29,8 +40,6 @@ export {
   settingOf,
 } from "./config/schema.ts";
 export { isEmbedded, type RedisGrammar, sqlitePathOf } from "./config/store-url.ts";
-
-export type Env = Readonly<Record<string, string | undefined>>;
 
 /** Settings from elsewhere than the environment. */
 export interface Overrides {
@@ -49,14 +58,10 @@ export interface LoadedConfig {
   readonly sources: Sources;
   /** What forbids to start. A line for each wrong name; `name` is the one at fault. */
   readonly problems: readonly ConfigProblem[];
-  /** What is worth a line at start. */
+  /** What is worth a line at start; each begins with the name that it is about. */
   readonly warnings: readonly string[];
-}
-
-export interface ConfigProblem {
-  readonly name: string;
-  /** One line: the value (never a secret's), what is allowed, the default. */
-  readonly line: string;
+  /** The options of a plugin, read from the same places under its own prefix and nowhere else. */
+  readonly optionsOf: (asked: OptionsAsked) => OptionsFound;
 }
 
 /** The environment of this process. */
@@ -67,12 +72,6 @@ export function processEnv(): Env {
 /** Reads a file of NAME=value lines. Throws an Error with one clear line when it cannot be read. */
 export function readEnvFile(path: string): { readonly path: string; readonly env: Env } {
   return { path, env: parseEnv(readFileSync(path, "utf8")) };
-}
-
-/** A text and where it came from. */
-interface Given {
-  readonly text: string;
-  readonly source: string;
 }
 
 /**
@@ -86,11 +85,12 @@ export function loadConfig(env: Env, redis: RedisGrammar, overrides: Overrides =
   for (const name of SETTING_NAMES) {
     const setting = settingOf(name);
     const given = setting.secret
-      ? secretGiven(name, env, overrides, problems)
+      ? secretGiven(name, (wanted) => lookUp(wanted, env, overrides), problems)
       : openlyGiven(setting, env, overrides, problems);
-    const value = given === null ? undefined : parse(setting, given.text);
+    const value = given === null ? undefined : parse(setting.schema, setting.secret, given.text);
     if (given !== null && !isAllowed(setting, value, redis)) {
-      problems.push({ name, line: wrongValueLine(setting, given) });
+      const shown = setting.wrongIn?.(given.text) || showable(setting.name, given.text);
+      problems.push({ name, line: wrongValueLine(setting, given, shown) });
       sources[name] = "default";
     } else {
       sources[name] = given?.source ?? "default";
@@ -112,12 +112,14 @@ export function loadConfig(env: Env, redis: RedisGrammar, overrides: Overrides =
   const isSet = (name: SettingName) =>
     set.has(name) || problems.some((problem) => problem.name === name || problem.name === `${name}_FILE`);
   const store = misled ? NO_FINDINGS : judgeStore(config, isSet, redis);
-  problems.push(...store.refused, ...names.refused);
+  problems.push(...store.refused);
   return {
     config: Object.freeze(config),
     sources: Object.freeze(sources as Record<SettingName, string>),
     problems,
-    warnings: [...store.warnings, ...names.warnings],
+    warnings: [...store.warnings, ...names],
+    optionsOf: (asked) =>
+      readOptions(asked, setNames(env, overrides), (name) => lookUp(name, env, overrides)),
   };
 }
 
@@ -165,64 +167,18 @@ function openlyGiven(
   return direct;
 }
 
-function secretGiven(
-  name: SettingName,
-  env: Env,
-  overrides: Overrides,
-  problems: ConfigProblem[],
-): Given | null {
-  const direct = lookUp(name, env, overrides);
-  const file = lookUp(`${name}_FILE`, env, overrides);
-  if (file === null) return direct;
-  if (direct !== null) {
-    problems.push({ name, line: `${name} and ${name}_FILE are both set: allowed is one of them` });
-    return null;
-  }
-  try {
-    return { text: readFileSync(file.text, "utf8").replace(/\r?\n$/, ""), source: `file ${file.text}` };
-  } catch (error) {
-    problems.push({
-      name: `${name}_FILE`,
-      line: `${name}_FILE names a file that cannot be read: ${messageOf(error)}`,
-    });
-    return null;
-  }
-}
-
-/** The value a text stands for; the text itself where it does not have the form, for the check to refuse. */
-function parse(setting: Setting, text: string): unknown {
-  const { schema } = setting;
-  const word = text.trim().toLowerCase();
-  if (schema.type === "integer") return /^-?\d+$/.test(word) ? Number(word) : text;
-  if (schema.type === "boolean") {
-    if (word === "true" || word === "1") return true;
-    return word === "false" || word === "0" ? false : text;
-  }
-  if (choicesOf(schema).length > 0) return word;
-  return setting.secret ? text : text.trim();
-}
-
 function isAllowed(setting: Setting, value: unknown, redis: RedisGrammar): boolean {
   return Value.Check(setting.schema, value) && (typeof value !== "string" || setting.accepts(value, redis));
 }
 
-function wrongValueLine(setting: Setting, { text, source }: Given): string {
-  const value = setting.secret ? " (value hidden)" : `=${JSON.stringify(shortened(setting.name, text))}`;
-  const from = source === "environment" ? "" : ` from ${source}`;
-  return `${setting.name}${value}${from} is not allowed: ${setting.allowed}; default ${setting.defaultText}`;
-}
-
-const LONGEST_SHOWN = 100;
-
-/** A wrong value, short enough for a line; of what names a store only what cannot hold a password. */
-function shortened(name: SettingName, text: string): string {
+/** Of a wrong value that names a store only what cannot hold a password. */
+function showable(name: SettingName, text: string): string {
   const mayHoldPassword =
     name === "STORE_URL"
       ? !text.startsWith("sqlite:") && /[:@]/.test(text)
       : CHOOSING.has(name) && /@/.test(text);
-  const shown = mayHoldPassword ? (/^[a-z0-9+.-]+:(?=\/\/)/i.exec(text)?.[0] ?? "") : text;
-  const cut = shown.slice(0, LONGEST_SHOWN);
-  return cut.length < text.length ? `${cut}…` : cut;
+  if (!mayHoldPassword) return text;
+  return `${/^[a-z0-9+.-]+:(?=\/\/)/i.exec(text)?.[0] ?? ""}…`;
 }
 
 function setNames(env: Env, overrides: Overrides): Set<string> {

@@ -1,6 +1,7 @@
 /** The program: hands its arguments to the command line, and holds the only way out of the process. */
 
 import process from "node:process";
+import { readyPlugins } from "./app/plugins.ts";
 import { REDIS_GRAMMAR } from "./app/redis-store.ts";
 import { startApp } from "./app.ts";
 import { type CliHost, EXIT, type Output } from "./cli/host.ts";
@@ -30,6 +31,7 @@ const host: CliHost = {
     for await (const chunk of process.stdin) chunks.push(chunk);
     return Buffer.concat(chunks);
   },
+  readyPlugins: (loaded) => readyPlugins(loaded, systemClock),
   run: runRole,
 };
 
@@ -37,7 +39,8 @@ const host: CliHost = {
  * Runs a role until SIGTERM or SIGINT, then stops it and resolves to 0. A second signal ends the process at
  * once with 1. Resolves to 1 when the role cannot start, to 2 when a setting is why, to 0 when a signal broke off its start.
  */
-async function runRole(role: Role, { config, warnings }: LoadedConfig): Promise<number> {
+async function runRole(role: Role, loaded: LoadedConfig): Promise<number> {
+  const { config } = loaded;
   if (role !== "serve") allowRequestsAtOnce(config.WORKER_CONCURRENCY, host.env);
   const logger = createLogger({ level: config.LOG_LEVEL, role });
   roleLogger = logger;
@@ -47,7 +50,13 @@ async function runRole(role: Role, { config, warnings }: LoadedConfig): Promise<
   signalled.then(() => stopping.abort());
   let app: Awaited<ReturnType<typeof startApp>>;
   try {
-    app = await startApp({ role, config, logger, clock: systemClock, warnings, signal: stopping.signal });
+    const { plugins, problems, warnings } = await readyPlugins(loaded, systemClock);
+    if (problems.length > 0) {
+      for (const line of problems) stderr.write(`error: ${line}\n`);
+      return EXIT.usage;
+    }
+    const { signal } = stopping;
+    app = await startApp({ role, config, logger, clock: systemClock, plugins, warnings, signal });
   } catch (error) {
     if (stopping.signal.aborted) {
       logger.info({ signal: await signalled }, "stopped before it had started");

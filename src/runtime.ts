@@ -1,6 +1,7 @@
 /** The one place that knows whether Bun or Deno runs us: serving HTTP, the system's clock, and which runtime it is. */
 
 import process from "node:process";
+import { pathToFileURL } from "node:url";
 import { hostInUrl, reachableHost } from "./core/address.ts";
 import type { CancelTimer, Clock } from "./core/clock.ts";
 import { messageOf, TaskRunnerError } from "./core/errors.ts";
@@ -47,10 +48,33 @@ const BUN_FETCH_LIMIT_MAX = 65_000;
 export function allowRequestsAtOnce(count: number, env: Readonly<Record<string, string | undefined>>): void {
   if (denoApi() !== undefined || count <= Number(env[BUN_FETCH_LIMIT_NAME] || BUN_FETCH_LIMIT)) return;
   const limit = String(Math.min(count * 2, BUN_FETCH_LIMIT_MAX));
-  const compiled = Bun.main.startsWith("/$bunfs/");
-  const args = compiled ? process.argv.slice(2) : [...process.execArgv, ...process.argv.slice(1)];
+  const args = isCompiled() ? process.argv.slice(2) : [...process.execArgv, ...process.argv.slice(1)];
   process.execve?.(process.execPath, [process.execPath, ...args], { ...env, [BUN_FETCH_LIMIT_NAME]: limit });
 }
+
+/** Whether the program is one compiled file. */
+export function isCompiled(): boolean {
+  return denoApi() === undefined && /^(?:\/\$bunfs\/|[A-Z]:[\\/]~BUN[\\/])/.test(Bun.main);
+}
+
+/**
+ * Modules from outside of the program. `provide` gives a module a name that they can import, which Deno has no way
+ * for; `load` rejects as the runtime does.
+ */
+export const outsideModules = {
+  get isCompiled(): boolean {
+    return isCompiled();
+  },
+  provide(name: string, exports: object): void {
+    if (denoApi() !== undefined) return;
+    // A copy, for Bun wants a plain object.
+    const module = { exports: { ...exports }, loader: "object" as const };
+    Bun.plugin({ name, setup: (build) => void build.module(name, () => module) });
+  },
+  load(path: string): Promise<unknown> {
+    return import(pathToFileURL(path).href);
+  },
+};
 
 export interface ServeOptions {
   readonly hostname: string;

@@ -2,7 +2,7 @@
 
 import type { JobData } from "./bullmq.ts";
 
-export async function deliver({ url, method, headers, body }: JobData): Promise<void> {
+export async function deliver({ url = "", method, headers, body }: JobData): Promise<void> {
   const answer = await fetch(url, {
     method: method ?? "POST",
     ...(headers === undefined ? {} : { headers }),

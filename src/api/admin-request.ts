@@ -42,13 +42,16 @@ export const NextCursorSchema = Type.Union([Type.String(), Type.Null()], {
   description: "To go on with; null when nothing follows.",
 });
 
-/** Makes a reader of JSON bodies. It rejects with `validation_failed` and what {@link readText} and parsing do. */
-export function bodyReader<S extends TObject>(schema: S): (request: Request) => Promise<Static<S>> {
+/** Makes a reader of JSON bodies of at most `maxBytes`. It rejects with `validation_failed` and what {@link readText} and parsing do. */
+export function bodyReader<S extends TObject>(
+  schema: S,
+  maxBytes: number = MAX_ADMIN_BYTES,
+): (request: Request) => Promise<Static<S>> {
   const validator = compile(schema);
   const inner = innerValidators(schema);
   return async (request) => {
     mediaTypeOf(request, [JSON_TYPE]);
-    const value = parseJson(await readText(request, MAX_ADMIN_BYTES));
+    const value = parseJson(await readText(request, maxBytes));
     if (!validator.fits(value)) throw invalid(problemsOf(value, validator, inner));
     return value;
   };

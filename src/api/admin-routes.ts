@@ -4,11 +4,13 @@ import type { AuditLog } from "../service/audit.ts";
 import type { ClientService } from "../service/clients.ts";
 import type { DeadLetters } from "../service/dead.ts";
 import type { QueueService } from "../service/queues.ts";
+import type { SigningSecrets } from "../service/signing-secrets.ts";
 import type { TierService } from "../service/tiers.ts";
 import { auditRoute } from "./admin-audit.ts";
 import { clientRoutes } from "./admin-clients.ts";
 import { deadRoutes } from "./admin-dead.ts";
 import { queueRoutes } from "./admin-queues.ts";
+import { signingRoutes } from "./admin-signing.ts";
 import { tierRoutes } from "./admin-tiers.ts";
 import type { Route } from "./route.ts";
 
@@ -16,15 +18,24 @@ export interface AdminServices {
   readonly clients: ClientService;
   readonly tiers: TierService;
   readonly queues: QueueService;
+  readonly signing: SigningSecrets;
   readonly dead: DeadLetters;
   readonly audit: AuditLog;
 }
 
-export function adminRoutes({ clients, tiers, queues, dead, audit }: AdminServices): readonly Route[] {
+export function adminRoutes({
+  clients,
+  tiers,
+  queues,
+  signing,
+  dead,
+  audit,
+}: AdminServices): readonly Route[] {
   return [
     ...clientRoutes(clients),
     ...tierRoutes(tiers),
     ...queueRoutes(queues),
+    ...signingRoutes({ signing, clients, queues }),
     ...deadRoutes(dead),
     auditRoute(audit),
   ];

@@ -39,7 +39,7 @@ export const TaskSchema = Type.Object(
     name: nullable(Type.String()),
     ordering_key: nullable(Type.String()),
     task: Type.Object({
-      url: Type.String(),
+      url: Type.String({ description: "Empty where it has none, in a pull queue." }),
       method: Type.String(),
       headers: Type.Record(Type.String(), Type.String()),
       body: Type.Optional(Type.String()),
@@ -60,6 +60,8 @@ export const TaskSchema = Type.Object(
     retry: RetrySchema,
     retention_sec: nullable(Type.Number()),
     metadata: Type.Record(Type.String(), Type.String()),
+    callback_url: nullable(Type.String()),
+    failure_callback_url: nullable(Type.String()),
   },
   { $id: "Task" },
 );
@@ -86,10 +88,13 @@ export function taskJson(task: Task): TaskJson {
     retry: retryJson(task.retry),
     retention_sec: toSec(task.retentionMs),
     metadata: { ...task.metadata },
+    callback_url: task.callbackUrl,
+    failure_callback_url: task.failureCallbackUrl,
   };
 }
 
-function targetJson({ url, method, headers, body }: Target) {
+/** A target as callers see it. */
+export function targetJson({ url, method, headers, body }: Target) {
   return {
     url,
     method,

@@ -5,19 +5,29 @@ import type {
   AuditEntry,
   AuditPage,
   ChangeResult,
+  Claim,
+  ClaimRequest,
   ClientUse,
+  ConsumerStore,
   EnqueueAnswer,
+  HeldHost,
   Kept,
   LaneCounts,
+  LeaseRef,
+  LostLease,
   ProducerStore,
   PurgeProgress,
   QueueUse,
   Reschedule,
+  Rescued,
   SettingsChange,
   SettingsKind,
   SettingsOf,
   SettingsPage,
   SettingsStore,
+  Settlement,
+  SettleResult,
+  StoreHint,
   TaskFilter,
   TaskPage,
   TaskStore,
@@ -34,7 +44,13 @@ const RETRY_AFTER_SEC = 2;
  * So the port is there, with health and the whole API, while a Redis that starts cold is waited for. Calls
  * reject with `store_unavailable` before `use` and, like those of every store, after `close`.
  */
-export class LateStore implements ProducerStore, SettingsStore, Pick<TaskStore, "check" | "close"> {
+export class LateStore
+  implements
+    ProducerStore,
+    SettingsStore,
+    Pick<ConsumerStore, "claim" | "settle" | "extend" | "rescue">,
+    Pick<TaskStore, "onHint" | "check" | "close">
+{
   #store: TaskStore | null = null;
   #trouble = "it is being opened";
 
@@ -132,6 +148,31 @@ export class LateStore implements ProducerStore, SettingsStore, Pick<TaskStore, 
 
   async audit(request: PageRequest): Promise<AuditPage> {
     return this.#opened().audit(request);
+  }
+
+  async heldHosts(): Promise<readonly HeldHost[]> {
+    return this.#opened().heldHosts();
+  }
+
+  async claim(request: ClaimRequest): Promise<Claim> {
+    return this.#opened().claim(request);
+  }
+
+  async settle(settlements: readonly Settlement[]): Promise<readonly SettleResult[]> {
+    return this.#opened().settle(settlements);
+  }
+
+  async extend(leases: readonly LeaseRef[], leaseMs: number): Promise<readonly LostLease[]> {
+    return this.#opened().extend(leases, leaseMs);
+  }
+
+  async rescue(limit: number): Promise<readonly Rescued[]> {
+    return this.#opened().rescue(limit);
+  }
+
+  /** Of the open store: throws before `use`. */
+  onHint(listener: (hint: StoreHint) => void): () => void {
+    return this.#opened().onHint(listener);
   }
 
   async check(): Promise<void> {

@@ -6,6 +6,9 @@ import { Nullable } from "./api-client.ts";
 const Limit = Type.Union([Type.Number(), Type.Null()]);
 const NextCursor = Nullable(Type.String());
 
+/** By which signing secrets are told apart. */
+const SigningView = Type.Array(Type.Object({ secret_id: Type.String(), created_at: Type.String() }));
+
 const LimitsView = Type.Object({ requests_per_minute: Limit, max_concurrent: Limit });
 
 export const ClientView = Type.Object({
@@ -19,6 +22,7 @@ export const ClientView = Type.Object({
   keys: Type.Array(
     Type.Object({ key_id: Type.String(), label: Nullable(Type.String()), created_at: Type.String() }),
   ),
+  signing: SigningView,
   created_at: Type.String(),
   running: Type.Number(),
   requests_last_minute: Type.Number(),
@@ -33,6 +37,9 @@ export const NewKeyView = Type.Object({
   key_id: Type.String(),
   key: Type.String(),
 });
+
+/** A signing secret as it is told once. */
+export const NewSecretView = Type.Object({ secret_id: Type.String(), secret: Type.String() });
 
 export const TierView = Type.Object({
   tier: Type.String(),
@@ -66,6 +73,8 @@ export const QueueView = Type.Object({
   dead_target: Nullable(
     Type.Object({ queue: Type.Optional(Type.String()), url: Type.Optional(Type.String()) }),
   ),
+  mode: Type.String(),
+  signing: SigningView,
   created_at: Type.String(),
   running: Type.Number(),
   counts: Type.Record(Type.String(), Type.Number()),

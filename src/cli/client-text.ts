@@ -4,6 +4,7 @@ import type { ClientView } from "./admin-views.ts";
 import type { CliHost } from "./host.ts";
 import { factLines, limitText, table, usedText } from "./output.ts";
 import { plain } from "./plain.ts";
+import { secretTable } from "./signing-secrets.ts";
 
 export const CLIENT_COLUMNS = ["CLIENT", "TIER", "ENABLED", "LAST MINUTE", "RUNNING", "KEYS"];
 
@@ -42,5 +43,6 @@ export function clientDetails(host: CliHost, client: ClientView): string {
     plain(label ?? "-"),
     plain(created_at),
   ]);
-  return keys.length === 0 ? facts : `${facts}\n${table(host, ["KEY", "LABEL", "CREATED"], keys)}`;
+  const keyTable = keys.length === 0 ? "" : `\n${table(host, ["KEY", "LABEL", "CREATED"], keys)}`;
+  return facts + keyTable + secretTable(host, client.signing);
 }

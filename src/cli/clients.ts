@@ -11,6 +11,7 @@ import { show, table } from "./output.ts";
 import { type PageOptions, pageQuery, tellMore, withPageOptions } from "./paging.ts";
 import { plain } from "./plain.ts";
 import { type ApiOptions, adminApi, needConsent, withApiOptions, withConsent } from "./server-options.ts";
+import { addSecretsCommand } from "./signing-secrets.ts";
 
 /** A limit of the client's own, or that of its tier again. */
 type OwnLimit = number | typeof NONE | "tier";
@@ -53,7 +54,7 @@ Examples:
       ended(EXIT.ok);
     });
   withApiOptions(clients.command("get"))
-    .description("show one client: its limits, lists, keys and what it uses now")
+    .description("show one client: its limits, lists, keys, secrets and what it uses now")
     .argument("<client>", "the client")
     .addHelpText("after", "\nExamples:\n  task-runner clients get shop")
     .action(async (id: string, options: ApiOptions) => {
@@ -75,6 +76,7 @@ Examples:
       ended(EXIT.ok);
     });
   addClientKeysCommand(clients, host, ended);
+  addSecretsCommand(clients, "clients", host, ended);
 }
 
 function addSet(clients: Command, host: CliHost, ended: (exitCode: number) => void): void {

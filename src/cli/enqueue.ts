@@ -28,6 +28,8 @@ interface EnqueueOptions extends ClientOptions {
   readonly client: string;
   readonly priority?: string;
   readonly name?: string;
+  readonly callbackUrl?: string;
+  readonly failureCallbackUrl?: string;
   readonly wait?: boolean;
   readonly waitTimeout: number;
 }
@@ -54,6 +56,8 @@ export function addEnqueueCommand(program: Command, host: CliHost, ended: (exitC
     .option("--client <id>", "who hands it in", "cli")
     .addOption(new Option("--priority <priority>", "how urgent it is").choices(PRIORITIES))
     .option("--name <name>", "a second task of this name in the queue is not made")
+    .option("--callback-url <url>", "URL that is sent a report once the task has ended")
+    .option("--failure-callback-url <url>", "URL that is sent it instead when the task is dead")
     .option("--wait", "wait until the task has ended: exit status 0 when it succeeded, 1 otherwise")
     .addOption(
       new Option("--wait-timeout <time>", "give up waiting after this time")
@@ -71,6 +75,7 @@ Examples:
   task-runner enqueue https://example.com/hook --data '{"user":7}' --delay 5m
   task-runner enqueue https://example.com/hook -H "Authorization: Bearer t" -d @body.json --queue mail
   task-runner enqueue https://example.com/job --name nightly-2030-01-31 --at 2030-01-31T02:00:00Z
+  task-runner enqueue https://example.com/job --callback-url https://example.com/done
   task-runner enqueue https://example.com/job --wait && echo done`,
     )
     .action(async (url: string, options: EnqueueOptions) => ended(await enqueue(host, url, options)));
@@ -105,6 +110,8 @@ async function requestOf(host: CliHost, url: string, options: EnqueueOptions): P
     ...(options.at === undefined ? {} : { scheduled_at: options.at }),
     ...(options.priority === undefined ? {} : { priority: options.priority }),
     ...(options.name === undefined ? {} : { name: options.name }),
+    ...(options.callbackUrl === undefined ? {} : { callback_url: options.callbackUrl }),
+    ...(options.failureCallbackUrl === undefined ? {} : { failure_callback_url: options.failureCallbackUrl }),
   };
 }
 

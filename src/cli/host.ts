@@ -1,6 +1,6 @@
 /** What the commands need of the process they run in, so that tests can look at what they write and ask. */
 
-import type { Env, LoadedConfig, Overrides, Role } from "../config.ts";
+import type { Env, LoadedConfig, OptionInForce, Overrides, Role } from "../config.ts";
 import type { Clock } from "../core/clock.ts";
 
 /** A place to write text to. */
@@ -14,6 +14,13 @@ export interface CliHost {
   readonly env: Env;
   /** The settings that `env` makes, below and above what else is given. */
   loadConfig(overrides?: Overrides): LoadedConfig;
+  /** The options of the plugins that the settings name. Rejects with one line when a plugin cannot be loaded. */
+  readyPlugins(loaded: LoadedConfig): Promise<{
+    readonly options: readonly OptionInForce[];
+    readonly problems: readonly string[];
+    /** With the settings' own that are still true. */
+    readonly warnings: readonly string[];
+  }>;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly clock: Clock;

@@ -30,6 +30,7 @@ export interface RuleOptions extends ApiOptions {
   readonly afterDeath?: string;
   readonly deadQueue?: string | typeof NONE;
   readonly deadUrl?: string | typeof NONE;
+  readonly mode?: string;
 }
 
 const duration = orNone(durationSec);
@@ -105,7 +106,13 @@ export function withRuleOptions(command: Command): Command {
         .argParser(word)
         .conflicts("deadUrl"),
     )
-    .addOption(new Option("--dead-url <url>", "URL that is told of each dead task").argParser(word));
+    .addOption(new Option("--dead-url <url>", "URL that is told of each dead task").argParser(word))
+    .addOption(
+      new Option(
+        "--mode <mode>",
+        "who takes its tasks: workers (push), or consumers that lease them",
+      ).choices(["push", "pull"]),
+    );
 }
 
 /** The change that the options ask for, as the API takes it. */
@@ -122,6 +129,7 @@ export async function rulesOf(api: ApiClient, queue: string, options: RuleOption
     permanent_statuses: options.permanentStatus,
     after_death: options.afterDeath,
     dead_target: deadTargetOf(options),
+    mode: options.mode,
     ...(await groupsOf(api, queue, options)),
   };
   return { queue, ...noneAsNull(given(rules)) };

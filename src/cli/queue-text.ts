@@ -4,6 +4,7 @@ import type { QueueView } from "./admin-views.ts";
 import type { CliHost } from "./host.ts";
 import { type Fact, factLines } from "./output.ts";
 import { plain } from "./plain.ts";
+import { secretTable } from "./signing-secrets.ts";
 
 export const QUEUE_COLUMNS = ["QUEUE", "STATE", "RUNNING", "READY", "LATER", "DEAD", "LIMITS"];
 
@@ -25,9 +26,10 @@ export function queueRow(queue: QueueView): string[] {
 /** Everything there is to say of one queue; a rule that it does not have is left out. */
 export function queueDetails(host: CliHost, queue: QueueView): string {
   const counts = Object.entries(queue.counts).map(([state, count]) => `${state} ${count}`);
-  return factLines(host, [
+  const facts = factLines(host, [
     ["queue", plain(queue.queue)],
     ["state", stateOf(queue)],
+    ["mode", queue.mode === "pull" ? "pull: consumers lease its tasks" : ""],
     ["running", String(queue.running)],
     ["tasks", plain(counts.join(", "))],
     ["next dispatch", queue.next_dispatch_at && plain(queue.next_dispatch_at)],
@@ -36,6 +38,7 @@ export function queueDetails(host: CliHost, queue: QueueView): string {
     ...ruleFacts(queue),
     ["created", plain(queue.created_at)],
   ]);
+  return facts + secretTable(host, queue.signing);
 }
 
 function ruleFacts(queue: QueueView): Fact[] {

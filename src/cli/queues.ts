@@ -10,6 +10,7 @@ import { addPurgeCommand } from "./purge.ts";
 import { queuePath, type RuleOptions, rulesOf, withRuleOptions } from "./queue-rules.ts";
 import { QUEUE_COLUMNS, queueDetails, queueRow } from "./queue-text.ts";
 import { type ApiOptions, adminApi, needConsent, withApiOptions, withConsent } from "./server-options.ts";
+import { addSecretsCommand } from "./signing-secrets.ts";
 
 /** Commands on one queue that answer with the queue as it then is. */
 const CHANGES = [
@@ -65,6 +66,7 @@ Examples:
       });
   }
   addPurgeCommand(queues, host, ended);
+  addSecretsCommand(queues, "queues", host, ended);
   withConsent(withApiOptions(queues.command("delete")))
     .description("remove a queue that has no unfinished tasks, and its rules")
     .argument("<queue>", "the queue")

@@ -12,10 +12,11 @@ export interface SettingOptions {
   readonly port?: string;
   readonly host?: string;
   readonly store?: string;
+  readonly plugin?: string;
   readonly envFile?: string;
 }
 
-const FLAGS = { port: "PORT", host: "HOST", store: "STORE_URL" } as const satisfies Record<
+const FLAGS = { port: "PORT", host: "HOST", store: "STORE_URL", plugin: "PLUGINS" } as const satisfies Record<
   string,
   SettingName
 >;
@@ -30,6 +31,12 @@ export function withSettingOptions(command: Command): Command {
         "--store <url>",
         "where tasks are kept: sqlite:PATH, sqlite::memory: or redis://host:port/db (STORE_URL)",
       ),
+    )
+    .addOption(
+      new Option(
+        "--plugin <path>",
+        "load a plugin: a file or a package; may be repeated (PLUGINS)",
+      ).argParser((path, before: string | undefined) => (before === undefined ? path : `${before},${path}`)),
     )
     .addOption(envFileOption());
 }

@@ -1,7 +1,8 @@
 /** `config`: the values in force and where each came from, secrets masked. */
 
 import { Argument, type Command } from "commander";
-import { type Role, SETTING_NAMES, settingOf, shownValue } from "../config.ts";
+import { type LoadedConfig, type Role, SETTING_NAMES, settingOf, shownValue } from "../config.ts";
+import { messageOf, TaskRunnerError } from "../core/errors.ts";
 import { type CliHost, EXIT } from "./host.ts";
 import { printJson, styled, table } from "./output.ts";
 import { plain } from "./plain.ts";
@@ -22,8 +23,8 @@ Examples:
   task-runner config work --env-file prod.env what a worker would run with
   task-runner config --json | jq '.settings[] | select(.source != "default")'`,
     )
-    .action((role: Role | undefined, options: SettingOptions & { json?: boolean }) => {
-      ended(showConfig(host, options, role));
+    .action(async (role: Role | undefined, options: SettingOptions & { json?: boolean }) => {
+      ended(await showConfig(host, options, role));
     });
 }
 
@@ -36,9 +37,17 @@ export function roleArgument(): Argument {
   ]);
 }
 
-function showConfig(host: CliHost, options: SettingOptions & { json?: boolean }, role?: Role): number {
-  const { config, sources, problems, warnings } = loadSettings(host, options, role);
-  const settings = SETTING_NAMES.map((name) => {
+async function showConfig(
+  host: CliHost,
+  options: SettingOptions & { json?: boolean },
+  role?: Role,
+): Promise<number> {
+  const loaded = loadSettings(host, options, role);
+  const { config, sources } = loaded;
+  const plugins = await pluginsOf(host, loaded);
+  const problems = [...loaded.problems.map(({ line }) => line), ...plugins.problems];
+  const { warnings } = plugins;
+  const own = SETTING_NAMES.map((name) => {
     const { unit, defaultText, description } = settingOf(name);
     return {
       name,
@@ -49,8 +58,13 @@ function showConfig(host: CliHost, options: SettingOptions & { json?: boolean },
       description,
     };
   });
+  const optional = plugins.options.map(({ name, value, source, secret, unit, defaultText, description }) => {
+    const shown = value === undefined ? null : secret ? "(hidden)" : (value as string | number | boolean);
+    return { name, value: shown, source, unit, default: defaultText, description };
+  });
+  const settings = [...own, ...optional];
   if (options.json) {
-    printJson(host, { settings, warnings, problems: problems.map(({ line }) => line) });
+    printJson(host, { settings, warnings, problems });
   } else {
     const rows = settings.map(({ name, value, source, unit }) => [
       name,
@@ -60,8 +74,17 @@ function showConfig(host: CliHost, options: SettingOptions & { json?: boolean },
     host.stdout.write(table(host, ["SETTING", "VALUE", "FROM"], rows));
     for (const warning of warnings)
       host.stderr.write(`${styled(host, host.stderr, "yellow", "warning:")} ${warning}\n`);
-    for (const { line } of problems)
-      host.stderr.write(`${styled(host, host.stderr, "red", "error:")} ${line}\n`);
+    for (const line of problems) host.stderr.write(`${styled(host, host.stderr, "red", "error:")} ${line}\n`);
   }
   return problems.length === 0 ? EXIT.ok : EXIT.usage;
+}
+
+/** The plugins' part of the settings; one that cannot be loaded is a wrong setting like others. */
+async function pluginsOf(host: CliHost, loaded: LoadedConfig): ReturnType<CliHost["readyPlugins"]> {
+  try {
+    return await host.readyPlugins(loaded);
+  } catch (error) {
+    if (!(error instanceof TaskRunnerError)) throw error;
+    return { options: [], problems: [messageOf(error)], warnings: loaded.warnings };
+  }
 }

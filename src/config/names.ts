@@ -2,29 +2,23 @@
 
 import { SETTING_NAMES, settingOf } from "./schema.ts";
 
-/** What is done with a planned name that is set: the start is refused, for it asks for a protection, or a warning. */
-type Treatment = "protects" | "warn";
-
-/** Names that belong to the product and do nothing in this version. A line goes when its feature lands. */
-const PLANNED: Readonly<Record<string, Treatment>> = {
-  OTEL_EXPORTER_OTLP_ENDPOINT: "warn",
-  METRICS_CLIENT_LABELS: "warn",
-  PLUGINS: "warn",
-  EGRESS_PROXY_URL: "warn",
-  EGRESS_ALLOW_CIDRS: "warn",
-  EGRESS_DENY_CIDRS: "protects",
-};
+/** Names that belong to the product and do nothing in this version. One goes when its feature lands. */
+const PLANNED: ReadonlySet<string> = new Set(["OTEL_EXPORTER_OTLP_ENDPOINT", "METRICS_CLIENT_LABELS"]);
 
 const SECRET_FILE_NAMES = SETTING_NAMES.filter((name) => settingOf(name).secret).map(
   (name) => `${name}_FILE`,
 );
 const ALIASES = SETTING_NAMES.flatMap((name) => settingOf(name).alias ?? []);
-const KNOWN: ReadonlySet<string> = new Set([
-  ...SETTING_NAMES,
-  ...SECRET_FILE_NAMES,
-  ...ALIASES,
-  ...Object.keys(PLANNED),
-]);
+const KNOWN: ReadonlySet<string> = new Set([...SETTING_NAMES, ...SECRET_FILE_NAMES, ...ALIASES, ...PLANNED]);
+
+/** Whether a name that begins so is Task Runner's own; a plugin may not have such a prefix. */
+export function isOwnPrefix(prefix: string): boolean {
+  return (
+    PREFIX.startsWith(prefix) ||
+    prefix.startsWith(PREFIX) ||
+    [...KNOWN].some((name) => name.startsWith(prefix))
+  );
+}
 
 /** Shorter names resemble too many words of other programs to guess at. */
 const SHORTEST_GUESSED = 6;
@@ -32,33 +26,18 @@ const SHORTEST_GUESSED = 6;
 const TWO_SLIPS_FROM = 12;
 const PREFIX = "TASK_RUNNER_";
 
-/** What is to be said of names that are set and do nothing. */
-export interface NameFindings {
-  /** Names that refuse the start, each with its line. */
-  readonly refused: readonly { readonly name: string; readonly line: string }[];
-  readonly warnings: readonly string[];
-}
-
-/** Looks through the names that are set. */
-export function judgeNames(names: Iterable<string>, textOf: (name: string) => string): NameFindings {
-  const refused: { name: string; line: string }[] = [];
+/** Looks through the names that are set, and warns of those that do nothing. */
+export function judgeNames(names: Iterable<string>, textOf: (name: string) => string): readonly string[] {
   const warnings: string[] = [];
   for (const name of names) {
-    const treatment = PLANNED[name];
-    if (treatment === "protects") {
-      // Starting without a protection that was asked for would be worse than not starting.
-      refused.push({
-        name,
-        line: `${name} is not available in this version: unset it to start without its protection`,
-      });
-    } else if (treatment === "warn") {
+    if (PLANNED.has(name)) {
       warnings.push(`${name} has no effect in this version`);
     } else if (!KNOWN.has(name)) {
       const meant = guess(name, textOf(name));
       if (meant !== null) warnings.push(`${name} is not a setting and has no effect: did you mean ${meant}?`);
     }
   }
-  return { refused, warnings };
+  return warnings;
 }
 
 function guess(name: string, value: string): string | null {

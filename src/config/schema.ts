@@ -2,6 +2,8 @@
 
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { FIRST_TIER } from "../core/client.ts";
+import { CIDRS_FORM, isCidrList, isProxyUrl, PROXY_FORM, wrongCidrsIn } from "./egress.ts";
+import { allowedBy } from "./given.ts";
 import { isStoreUrl, type RedisGrammar, reads, STORE_URL_FORMS } from "./store-url.ts";
 
 /** What a process does: accept tasks, deliver them, or both. */
@@ -26,6 +28,8 @@ interface About {
   readonly alias?: string;
   /** Refuses texts that the form alone would let through. */
   readonly accepts?: (text: string, redis: RedisGrammar) => boolean;
+  /** The wrong part of a text that is a list; messages then show this in place of the whole. */
+  readonly wrongIn?: (text: string) => string;
 }
 
 const DAY_SEC = 86_400;
@@ -45,6 +49,19 @@ function password(description: string) {
       defaultText: "none",
       secret: true,
       role: "any",
+      description,
+    } satisfies About & Record<string, unknown>),
+  );
+}
+
+function cidrs(defaultText: string, description: string) {
+  return Type.Optional(
+    Type.String({
+      accepts: isCidrList,
+      wrongIn: wrongCidrsIn,
+      allowed: CIDRS_FORM,
+      defaultText,
+      role: "work",
       description,
     } satisfies About & Record<string, unknown>),
   );
@@ -184,6 +201,17 @@ export const ConfigSchema = Type.Object(
       description:
         "Whether clients must present an API key: `off`: none is looked at; `optional`: a client that has keys must use one; `required`: every client must. With a key a client reaches its own tasks only",
     } satisfies About & Record<string, unknown>),
+    SECRETS_KEY: Type.Optional(
+      Type.String({
+        pattern: "^(?:[0-9A-Fa-f]{64}|[A-Za-z0-9+/]{43}=)$",
+        allowed: "32 bytes as base64, as `openssl rand -base64 32` prints them, or as 64 hexadecimal digits",
+        defaultText: "none: no signing secret can be made or used",
+        secret: true,
+        role: "any",
+        description:
+          "Key that signing secrets are kept encrypted with; the same for every process that serves or works",
+      } satisfies About & Record<string, unknown>),
+    ),
     DEFAULT_CLIENT_TIER: Type.String({
       default: FIRST_TIER,
       pattern: "^[A-Za-z0-9_-]{1,64}$",
@@ -208,9 +236,10 @@ export const ConfigSchema = Type.Object(
       description: "Longest time one delivery may take",
     }),
     MAX_RETRY: whole(5, 0, 1_000, {
-      role: "work",
+      role: "any",
       unit: "retries",
-      description: "Retries after the first attempt of a task that says nothing of its own",
+      description:
+        "Retries after the first attempt of a task that says nothing of its own; of pull queues it is serve's that counts",
     }),
     ALLOW_PRIVATE_URLS: Type.Optional(
       Type.Boolean({
@@ -218,6 +247,22 @@ export const ConfigSchema = Type.Object(
         defaultText: "false; on serve, what the workers say",
         description: "Whether tasks may call loopback, private and link-local addresses",
       } satisfies About),
+    ),
+    EGRESS_ALLOW_CIDRS: cidrs(
+      "none; on serve, what the workers say",
+      "Addresses that tasks may call though they are not public, with ALLOW_PRIVATE_URLS=false too",
+    ),
+    EGRESS_DENY_CIDRS: cidrs("none", "Addresses that tasks may not call, whatever else allows them"),
+    EGRESS_PROXY_URL: Type.Optional(
+      Type.String({
+        accepts: isProxyUrl,
+        allowed: PROXY_FORM,
+        defaultText: "none: deliveries go straight to their targets",
+        secret: true,
+        role: "work",
+        description:
+          "HTTP proxy that every delivery leaves by; `http_proxy` and its kin are never followed. It resolves the names: see [delivery](delivery.md)",
+      } satisfies About & Record<string, unknown>),
     ),
     CB_FAILURE_THRESHOLD: whole(5, 1, 1_000, {
       role: "work",
@@ -234,6 +279,17 @@ export const ConfigSchema = Type.Object(
       unit: "s",
       description: "How long a worker holds a task without renewing; a crash is noticed after this time",
     }),
+    PLUGINS: Type.Optional(
+      Type.String({
+        pattern: "^[^\\x00-\\x1f\\x7f]*$",
+        accepts: (text) => pluginNamesIn(text).every((name) => name !== ""),
+        allowed: "paths of files or names of packages, with commas between them",
+        defaultText: "none",
+        role: "any",
+        description:
+          "Plugins to load, each with transports of its own; alike on every process that serves or works. They run with all the rights of this process",
+      } satisfies About & Record<string, unknown>),
+    ),
     SHUTDOWN_GRACE_SEC: whole(25, 0, 3_600, {
       role: "any",
       unit: "s",
@@ -304,24 +360,13 @@ export function settingOf(name: SettingName): Setting {
     accepts: schema.accepts ?? (() => true),
     ...(schema.unit === undefined ? {} : { unit: schema.unit }),
     ...(schema.alias === undefined ? {} : { alias: schema.alias }),
+    ...(schema.wrongIn === undefined ? {} : { wrongIn: schema.wrongIn }),
   };
 }
 
-/** The values a choice offers; empty where the schema is no choice. */
-export function choicesOf(schema: TSchema): readonly string[] {
-  const options: readonly TSchema[] = schema.anyOf ?? [];
-  return options.map((option) => String(option.const));
-}
-
-function allowedBy(schema: TSchema): string {
-  if (schema.type === "integer") {
-    return schema.maximum === Number.MAX_SAFE_INTEGER
-      ? `a whole number of at least ${schema.minimum}`
-      : `a whole number from ${schema.minimum} to ${schema.maximum}`;
-  }
-  if (schema.type === "boolean") return "true or false";
-  const choices = choicesOf(schema);
-  return choices.length > 0 ? `one of ${choices.join(", ")}` : "any text";
+/** The plugins that a value of PLUGINS names, in its order. */
+export function pluginNamesIn(text: string): readonly string[] {
+  return text.split(",").map((name) => name.trim());
 }
 
 /** The role that a MODE stands for. */

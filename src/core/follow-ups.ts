@@ -130,6 +130,7 @@ function eventOf({ task, state, reason, attempt, atMs }: End) {
     task_id: task.id,
     queue: task.queue,
     client_id: task.clientId,
+    ...(task.name !== null && { name: task.name }),
     state,
     reason,
     attempts: attempt?.number ?? task.attempt - 1,

@@ -80,6 +80,7 @@ export interface ClaimedTask {
   readonly target: Target;
   readonly timeoutMs: number | null;
   readonly retry: RetryOverrides;
+  readonly name: string | null;
   readonly metadata: Readonly<Record<string, string>>;
   readonly traceparent: string | null;
   /** Where its outcome is reported to; null where it is not. */

@@ -2,8 +2,10 @@
 
 import { type Client, isRestricted } from "../core/client.ts";
 import { type FieldProblem, TaskRunnerError } from "../core/errors.ts";
+import { hostMatcher } from "../core/host-list.ts";
 import type { Kept, SettingsStore } from "../core/store.ts";
 import type { NewTask } from "../core/task.ts";
+import { NO_URL } from "./target.ts";
 
 /** Restricted clients that are remembered, those used last. */
 const MAX_REMEMBERED = 1_000;
@@ -96,45 +98,29 @@ function problemsOf(task: NewTask, lists: Lists): readonly FieldProblem[] {
   if (lists.queues !== null && !lists.queues.has(task.queue)) {
     problems.push({ path: "queue", message: `"${task.queue}" is not among the client's allowed_queues` });
   }
-  const host = URL.parse(task.target.url)?.hostname ?? "";
-  if (!lists.allowsHost(withoutRootDot(host))) {
-    problems.push({ path: "task.url", message: `host "${host}" is not among the client's allowed_hosts` });
+  for (const [path, url] of urlsOf(task)) {
+    const host = URL.parse(url)?.hostname ?? "";
+    if (!lists.allowsHost(host)) {
+      problems.push({ path, message: `host "${host}" is not among the client's allowed_hosts` });
+    }
   }
   return problems;
+}
+
+/** Every URL that a task will have called, with its path in the request. */
+function urlsOf({
+  target,
+  callbackUrl,
+  failureCallbackUrl,
+}: NewTask): readonly (readonly [string, string])[] {
+  const urls: (readonly [string, string])[] = [];
+  if (target.url !== NO_URL) urls.push(["task.url", target.url]);
+  if (callbackUrl !== null) urls.push(["callback_url", callbackUrl]);
+  if (failureCallbackUrl !== null) urls.push(["failure_callback_url", failureCallbackUrl]);
+  return urls;
 }
 
 function refusal({ clientId }: NewTask, fields: readonly FieldProblem[]): TaskRunnerError {
   const what = fields.map(({ path, message }) => `${path}: ${message}`).join("; ");
   return new TaskRunnerError("forbidden", `Client "${clientId}" may not do this: ${what}.`, { fields });
-}
-
-/**
- * Makes a matcher of hosts as URLs spell them: a name for itself, `*.name` for everything below it, an address for
- * itself in whatever spelling it has one.
- */
-export function hostMatcher(allowed: readonly string[]): (host: string) => boolean {
-  const exact = new Set<string>();
-  const below: string[] = [];
-  for (const entry of allowed) {
-    if (entry.startsWith("*.")) below.push(`.${canonicalHost(entry.slice(2))}`);
-    else exact.add(canonicalHost(entry));
-  }
-  return (host) => exact.has(host) || (!isAddress(host) && below.some((suffix) => host.endsWith(suffix)));
-}
-
-/** A host in the one spelling that the URL parser gives it; as it is where it is none, so that it matches nothing. */
-function canonicalHost(host: string): string {
-  const isBareIpv6 = host.includes(":") && !host.startsWith("[");
-  const url = URL.parse(`http://${isBareIpv6 ? `[${host}]` : host}/`);
-  return withoutRootDot(url?.hostname ?? host);
-}
-
-/** `example.com.` is `example.com`: the dot only says that the name is whole. */
-function withoutRootDot(host: string): string {
-  return host.endsWith(".") ? host.slice(0, -1) : host;
-}
-
-/** Whether a host as the URL parser spells it is an address: nothing is below one. */
-function isAddress(host: string): boolean {
-  return host.startsWith("[") || /(?:^|\.)\d+$/.test(host);
 }

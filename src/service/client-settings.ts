@@ -6,6 +6,7 @@ import type { FieldProblem } from "../core/errors.ts";
 import type { ClientUse } from "../core/store.ts";
 import { ClientIdSchema, QueueNameSchema } from "./enqueue-request.ts";
 import { orNull, says, TimeSchema, timeJson, yesOrNo } from "./schema-words.ts";
+import { SigningSchema, signingJson } from "./signing-json.ts";
 import { LIMIT_SCHEMAS, limitsJson, TierNameSchema } from "./tier-settings.ts";
 
 /** The most entries of a list of what a client may use. */
@@ -104,6 +105,7 @@ const SETTINGS = {
   keys: Type.Array(KeySchema, {
     description: "Its API keys, by which they can be told apart; never the keys.",
   }),
+  signing: SigningSchema,
   created_at: TimeSchema,
 };
 type ClientSettingsJson = Static<ReturnType<typeof Type.Object<typeof SETTINGS>>>;
@@ -119,7 +121,7 @@ export const ClientSchema = Type.Object(
 );
 export type ClientJson = Static<typeof ClientSchema>;
 
-/** A client without what it is using: as the audit shows it. Of its keys it tells the ids, never a hash. */
+/** A client without what it is using: as the audit shows it. Of its keys and secrets it tells the ids, and no more. */
 export function clientSettingsJson(id: string, client: Client): ClientSettingsJson {
   const { requestsPerMinute, maxConcurrent } = client.overrides;
   return {
@@ -137,6 +139,7 @@ export function clientSettingsJson(id: string, client: Client): ClientSettingsJs
       label: key.label,
       created_at: timeJson(key.createdAtMs),
     })),
+    signing: signingJson(client.signing),
     created_at: timeJson(client.createdAtMs),
   };
 }

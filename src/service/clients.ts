@@ -156,7 +156,8 @@ function audited(id: string, actor: string, action: string) {
   } as const;
 }
 
-function notFound(id: string): TaskRunnerError {
+/** That there is no such client, and how one comes to be. */
+export function notFound(id: string): TaskRunnerError {
   return new TaskRunnerError(
     "client_not_found",
     `There is no client ${JSON.stringify(id)}. One is made by its first task, or by POST /admin/clients/set.`,

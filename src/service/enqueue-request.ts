@@ -2,6 +2,7 @@
 
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { PRIORITIES } from "../core/priority.ts";
+import { MAX_METADATA_CHARS, MAX_METADATA_ENTRIES, RESERVED_METADATA } from "../core/task.ts";
 
 /** The furthest a task may be planned ahead. */
 export const MAX_AHEAD_DAYS = 366;
@@ -134,14 +135,18 @@ export const RetrySchema = says(
   ),
 );
 
+function url(description: string) {
+  return says(
+    "an absolute URL of at most 8192 characters, e.g. https://example.com/hook",
+    Type.String({ minLength: 1, maxLength: 8_192, description }),
+  );
+}
+
 export const TargetSchema = says(
   "an object with the url to call",
   Type.Object(
     {
-      url: says(
-        "an absolute URL of at most 8192 characters, e.g. https://example.com/hook",
-        Type.String({ minLength: 1, maxLength: 8_192, description: "Where to call." }),
-      ),
+      url: Type.Optional(url("Where to call. Only tasks of a pull queue may be without one.")),
       method: Type.Optional(
         says(
           `one of ${METHODS.join(", ")}`,
@@ -229,10 +234,18 @@ export const EnqueueRequestSchema = says(
           "an object of text values",
           Type.Record(Type.String(), says("text", Type.String()), {
             default: {},
-            description: "Kept with the task and shown with it; at most 64 entries and 4 KiB in all.",
+            description:
+              `Kept with the task and shown with it; at most ${MAX_METADATA_ENTRIES} entries and ` +
+              `${MAX_METADATA_CHARS} characters in all. Names that begin with "${RESERVED_METADATA}" are not taken.`,
           }),
         ),
       ),
+      callback_url: Type.Optional(
+        url(
+          "Sent a report once the task has succeeded, and once it is dead where failure_callback_url is not given.",
+        ),
+      ),
+      failure_callback_url: Type.Optional(url("Sent a report once the task is dead.")),
     },
     { $id: "EnqueueRequest", additionalProperties: false },
   ),

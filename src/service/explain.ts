@@ -8,6 +8,7 @@ import type { ProducerStore, SettingsStore } from "../core/store.ts";
 import { isFinal, type Task } from "../core/task.ts";
 import type { ExplanationJson, ReasonJson } from "./explanation.ts";
 import {
+  awaitsConsumer,
   finished,
   notDue,
   noWorker,
@@ -63,9 +64,11 @@ export class Explainer {
   /** Everything that holds a waiting task back. */
   async #holding(task: Task, nowMs: number): Promise<readonly Reason[]> {
     const { store } = this.#options;
+    const queue = (await store.read("queue", task.queue))?.value ?? null;
+    const isPulled = queue?.mode === "pull";
     const [byClient, byQueue, byKey, counts, workers] = await Promise.all([
       this.#clientReasons(task.clientId, nowMs),
-      this.#queueReasons(task.queue, nowMs),
+      this.#queueReasons(task.queue, queue, nowMs),
       this.#keyReasons(task.id),
       store.counts(),
       store.workers(WORKER_SEEN_WITHIN_MS),
@@ -75,8 +78,8 @@ export class Explainer {
       ...byQueue,
       ...byClient,
       ...byKey,
-      ...waitingTurn(task, nowMs, counts, workers),
-      ...noWorker(workers),
+      ...waitingTurn(task, nowMs, counts, isPulled ? [] : workers),
+      ...(isPulled ? awaitsConsumer(task, nowMs) : noWorker(workers)),
     ];
   }
 
@@ -107,11 +110,10 @@ export class Explainer {
     return reasons;
   }
 
-  async #queueReasons(name: string, nowMs: number): Promise<readonly Reason[]> {
-    const { store } = this.#options;
-    const [kept, [use]] = await Promise.all([store.read("queue", name), store.queueUse([name])]);
-    const queue: Queue | null = kept?.value ?? null;
-    if (queue === null || use === undefined) return [];
+  async #queueReasons(name: string, queue: Queue | null, nowMs: number): Promise<readonly Reason[]> {
+    if (queue === null) return [];
+    const [use] = await this.#options.store.queueUse([name]);
+    if (use === undefined) return [];
     const { running, nextDispatchAtMs } = use;
     const { maxConcurrent: limit } = queue;
     const reasons: Reason[] = [];

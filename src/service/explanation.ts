@@ -15,6 +15,7 @@ const REASONS = {
   key_held: "another task holds its ordering key",
   waiting_turn: "others are ready too, or the workers are busy",
   no_worker: "no worker is there",
+  pull_queue: "it waits for a consumer to lease it",
   running: "a worker has it",
   finished: "it is over",
 } as const;

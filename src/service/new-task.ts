@@ -3,10 +3,10 @@
 import { type FieldProblem, TaskRunnerError } from "../core/errors.ts";
 import { DEFAULT_QUEUE } from "../core/queue.ts";
 import { defaultRetryPolicy, type RetryOverrides } from "../core/retry.ts";
-import type { NewTask } from "../core/task.ts";
+import { MAX_METADATA_CHARS, MAX_METADATA_ENTRIES, type NewTask, RESERVED_METADATA } from "../core/task.ts";
 import { type EnqueueRequest, MAX_AHEAD_DAYS, type RescheduleRequest } from "./enqueue-request.ts";
 import { parseInstantMs } from "./instant.ts";
-import { buildTarget, isLongerThan } from "./target.ts";
+import { buildTarget, isLongerThan, normalisedUrl } from "./target.ts";
 
 /** What comes with a request beside its body. */
 export interface RequestContext {
@@ -17,8 +17,6 @@ export interface RequestContext {
 }
 
 const MAX_AHEAD_MS = MAX_AHEAD_DAYS * 86_400_000;
-const MAX_METADATA_ENTRIES = 64;
-const MAX_METADATA_CHARS = 4_096;
 
 const NO_METADATA: Readonly<Record<string, string>> = Object.freeze({});
 const NO_OVERRIDES: RetryOverrides = Object.freeze({});
@@ -40,6 +38,8 @@ export function buildTask(
   const metadata = request.metadata ?? NO_METADATA;
   if (metadata !== NO_METADATA) checkMetadata(metadata, problems);
   checkWellFormed("ordering_key", request.ordering_key, problems);
+  const callbackUrl = urlOrNull("callback_url", request.callback_url, problems);
+  const failureCallbackUrl = urlOrNull("failure_callback_url", request.failure_callback_url, problems);
   if (problems.length > 0) return invalid(problems);
   if (isLongerThan(target.body, maxPayloadBytes)) {
     return new TaskRunnerError(
@@ -65,8 +65,8 @@ export function buildTask(
     retentionMs: retentionSec === undefined ? null : toMs(retentionSec),
     metadata,
     traceparent: context.traceparent,
-    callbackUrl: null,
-    failureCallbackUrl: null,
+    callbackUrl,
+    failureCallbackUrl,
   };
 }
 
@@ -136,6 +136,12 @@ function checkMetadata(metadata: Readonly<Record<string, string>>, problems: Fie
     if (name === "" || name === "__proto__" || !name.isWellFormed()) {
       problems.push({ path: `metadata.${name}`, message: "is not a name that metadata can have" });
     }
+    if (name.startsWith(RESERVED_METADATA)) {
+      problems.push({
+        path: `metadata.${name}`,
+        message: `must not begin with "${RESERVED_METADATA}": such names are the runner's own`,
+      });
+    }
     checkWellFormed(`metadata.${name}`, value, problems);
   }
   if (names.length > MAX_METADATA_ENTRIES || chars > MAX_METADATA_CHARS) {
@@ -144,6 +150,10 @@ function checkMetadata(metadata: Readonly<Record<string, string>>, problems: Fie
       message: `must be at most ${MAX_METADATA_ENTRIES} entries and ${MAX_METADATA_CHARS} characters in all`,
     });
   }
+}
+
+function urlOrNull(path: string, given: string | undefined, problems: FieldProblem[]): string | null {
+  return given === undefined ? null : normalisedUrl(given, path, problems);
 }
 
 function checkWellFormed(path: string, text: string | undefined, problems: FieldProblem[]): void {

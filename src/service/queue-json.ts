@@ -6,6 +6,7 @@ import type { LaneCounts, QueueUse } from "../core/store.ts";
 import { TASK_STATES, type TaskState } from "../core/task.ts";
 import type { QueueJson, QueueSetRequest, RulesJson } from "./queue-settings.ts";
 import { timeJson } from "./schema-words.ts";
+import { signingJson } from "./signing-json.ts";
 
 /** What a queue looks like in the audit, where it is kept for long and read by many: headers may hold secrets. */
 const CENSOR = "[hidden]";
@@ -35,6 +36,7 @@ export function queueJson(
   return {
     queue: name,
     ...rulesJson(queue),
+    signing: signingJson(queue.signing),
     created_at: timeJson(queue.createdAtMs),
     running: use.running,
     counts: { ...counts },
@@ -54,6 +56,7 @@ export function queueSettingsJson(name: string, queue: Queue) {
     queue: name,
     ...rules,
     ...(headers !== undefined && { target: { ...rules.target, headers: hidden(headers) } }),
+    signing: signingJson(queue.signing),
     created_at: timeJson(queue.createdAtMs),
   };
 }
@@ -78,6 +81,7 @@ function rulesJson(queue: Queue): RulesJson {
     permanent_statuses: [...queue.permanentStatuses],
     after_death: queue.afterDeath,
     dead_target: queue.deadTarget === null ? null : deadTargetJson(queue.deadTarget),
+    mode: queue.mode,
   };
 }
 
@@ -135,6 +139,7 @@ export function plainRules(request: QueueSetRequest): Partial<Queue> {
     ...(deadSec !== undefined && { retentionDeadMs: toMsOrNull(deadSec) }),
     ...(statuses !== undefined && { permanentStatuses: [...statuses] }),
     ...(request.after_death !== undefined && { afterDeath: request.after_death }),
+    ...(request.mode !== undefined && { mode: request.mode }),
   };
 }
 

@@ -1,6 +1,7 @@
 /** The rules of a queue that can only be judged as a whole, or by asking: its retries, and what it calls instead. */
 
 import { type FieldProblem, TaskRunnerError } from "../core/errors.ts";
+import { REPORTS_QUEUE } from "../core/follow-ups.ts";
 import type { DeadTarget, Queue, TargetOverride } from "../core/queue.ts";
 import { defaultRetryPolicy } from "../core/retry.ts";
 import type { Target } from "../core/task.ts";
@@ -27,6 +28,12 @@ export async function queueChange(
   const target = given === undefined || given === null ? null : override(given, problems);
   const dead =
     deadTarget === undefined || deadTarget === null ? null : deadTargetOf(queue, deadTarget, problems);
+  if (queue === REPORTS_QUEUE && request.mode === "pull") {
+    problems.push({
+      path: "mode",
+      message: `must be push: the reports in "${REPORTS_QUEUE}" are sent by workers`,
+    });
+  }
   if (problems.length > 0) throw invalid(problems);
   if (target !== null) {
     await check(targets, "target", { url: ANY_URL, method: "POST", headers: {}, body: null, ...target });

@@ -11,6 +11,7 @@ import {
   TargetSchema,
 } from "./enqueue-request.ts";
 import { orNull, says, seconds, secondsToDays, TimeSchema, wholeNumber, yesOrNo } from "./schema-words.ts";
+import { SigningSchema } from "./signing-json.ts";
 
 const MAX_RATE = 1_000_000;
 /** One in eleven days: slower is meant to be none, which is what pausing is for. */
@@ -117,6 +118,14 @@ const RULES = {
     }),
   ),
   dead_target: DeadTargetSchema,
+  mode: says(
+    'one of "push", "pull"',
+    Type.Union([Type.Literal("push"), Type.Literal("pull")], {
+      description:
+        "Who takes its tasks. push: workers, which call their URLs. pull: consumers, which lease them; its tasks need " +
+        "no URL.",
+    }),
+  ),
 };
 
 const RulesSchema = Type.Object(RULES);
@@ -141,6 +150,7 @@ export const QueueSchema = Type.Object(
   {
     queue: Type.String(),
     ...RULES,
+    signing: SigningSchema,
     created_at: TimeSchema,
     running: Type.Integer({ description: "What counts towards max_concurrent now." }),
     counts: Type.Unsafe<Record<TaskState, number>>(

@@ -167,7 +167,8 @@ function audited(name: string, actor: string, action: string) {
   } as const;
 }
 
-function notFound(name: string): TaskRunnerError {
+/** That there is no such queue, and how one comes to be. */
+export function notFound(name: string): TaskRunnerError {
   return new TaskRunnerError(
     "queue_not_found",
     `There is no queue ${JSON.stringify(name)}. POST /admin/queues/set makes it.`,

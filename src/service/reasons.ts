@@ -77,6 +77,13 @@ export function noWorker(workers: readonly WorkerRecord[]): readonly Reason[] {
   return [{ code: "no_worker", detail, untilMs: null }];
 }
 
+/** Of a task that no worker is to take. */
+export function awaitsConsumer({ queue, dueMs }: Task, nowMs: number): readonly Reason[] {
+  if (dueMs > nowMs) return [];
+  const detail = `Queue ${queue} is pulled from: a consumer has to lease the task (POST /v1/queues/${queue}/lease).`;
+  return [{ code: "pull_queue", detail, untilMs: null }];
+}
+
 function sum<T>(values: readonly T[], of: (value: T) => number): number {
   return values.reduce((total, value) => total + of(value), 0);
 }

@@ -38,11 +38,14 @@ const NO_HEADERS: Headers = Object.freeze({});
 const NO_BODY = /^(?:GET|HEAD)$/;
 const encoder = new TextEncoder();
 
+/** Kept as the URL of a task that has none, and is handed to consumers only. */
+export const NO_URL = "";
+
 /** What is wrong is added to `problems`; the target is then not to be used. */
 export function buildTarget(request: TargetRequest, problems: FieldProblem[]): Target {
   const method = (request.method ?? "POST").toUpperCase();
   const headers = request.headers === undefined ? NO_HEADERS : keptHeaders(request.headers, problems);
-  const url = normalisedUrl(request.url, problems);
+  const url = request.url === undefined ? NO_URL : normalisedUrl(request.url, "task.url", problems);
   const { body, contentType } = readBody(request, problems);
   if (body !== null && NO_BODY.test(method)) {
     const path = request.body_base64 === undefined ? "task.body" : "task.body_base64";
@@ -65,12 +68,13 @@ export function isLongerThan(body: Target["body"], maxBytes: number): boolean {
   return body.length > maxBytes || bodyBytes(body) > maxBytes;
 }
 
-function normalisedUrl(given: string, problems: FieldProblem[]): string {
+/** The URL in the one spelling in which it is kept; what is wrong is added to `problems`, under `path`. */
+export function normalisedUrl(given: string, path: string, problems: FieldProblem[]): string {
   // The parser drops tabs and line breaks: what would be called is not what was written.
   const url = CONTROL.test(given) ? null : URL.parse(given);
   if (url !== null) return url.href;
   problems.push({
-    path: "task.url",
+    path,
     message: "must be an absolute URL with its scheme, e.g. https://example.com/hook",
   });
   return given;

@@ -19,6 +19,8 @@ import { EnqueueGroup, GROUP_LIMITS, type GroupLimits } from "./enqueue-group.ts
 import type { EnqueueRequest, RescheduleRequest } from "./enqueue-request.ts";
 import { type Accepted, Handover } from "./handover.ts";
 import { buildTask, invalid, plannedAtMs, type RequestContext } from "./new-task.ts";
+import { PullQueues } from "./pull-queues.ts";
+import { NO_URL } from "./target.ts";
 import { TargetPolicy } from "./target-policy.ts";
 
 /** What the service asks of the transports. */
@@ -55,9 +57,11 @@ export class TaskService {
   readonly #options: TaskServiceOptions;
   readonly #handover: Handover;
   readonly #targets: TargetPolicy;
+  readonly #pullQueues: PullQueues;
 
   constructor(options: TaskServiceOptions) {
     this.#options = options;
+    this.#pullQueues = new PullQueues(options.store, options.clock);
     const group = new EnqueueGroup(options.store, options.groupLimits ?? GROUP_LIMITS);
     this.#handover = new Handover(group, new Admission(options.store));
     this.#targets = new TargetPolicy(options);
@@ -143,9 +147,36 @@ export class TaskService {
     const nowMs = clock.now();
     const task = buildTask(newId(nowMs), request, context, nowMs, maxPayloadBytes);
     if (task instanceof TaskRunnerError) return task;
+    // Nearly every task has a target and nothing else: it is spared what the others need.
+    if (task.callbackUrl !== null || task.failureCallbackUrl !== null || task.target.url === NO_URL) {
+      return this.#problemsOfAll(task).then((found) => unlessRefused(task, found));
+    }
     const problems = this.#targets.problemsOf(task.target);
     if (problems instanceof Promise) return problems.then((found) => unlessRefused(task, found));
     return unlessRefused(task, problems);
+  }
+
+  /** What is wrong with a task's own target and with those of its reports. Rejects as the store does. */
+  async #problemsOfAll(task: NewTask): Promise<readonly TargetProblem[]> {
+    const { target, callbackUrl, failureCallbackUrl } = task;
+    const found = await Promise.all([
+      target.url === NO_URL ? this.#problemsWithoutUrl(task) : this.#targets.problemsOf(target),
+      this.#problemsOfReport("callback_url", callbackUrl),
+      this.#problemsOfReport("failure_callback_url", failureCallbackUrl),
+    ]);
+    return found.flat();
+  }
+
+  async #problemsWithoutUrl({ queue }: NewTask): Promise<readonly TargetProblem[]> {
+    if (await this.#pullQueues.has(queue)) return [];
+    const message = `is required: an absolute URL, e.g. https://example.com/hook (only a pull queue's tasks need none, and "${queue}" is none)`;
+    return [{ path: "task.url", message, forbidden: false }];
+  }
+
+  async #problemsOfReport(path: string, url: string | null): Promise<readonly TargetProblem[]> {
+    if (url === null) return [];
+    const problems = await this.#targets.problemsOf({ url, method: "POST", headers: {}, body: null });
+    return problems.map((problem) => ({ ...problem, path }));
   }
 }
 
@@ -160,7 +191,7 @@ function unlessRefused(task: NewTask, problems: readonly TargetProblem[]): NewTa
 }
 
 function refusal(problems: readonly TargetProblem[]): TaskRunnerError {
-  const fields = problems.map(({ path, message }) => ({ path: targetPath(path), message }));
+  const fields = problems.map(({ path, message }) => ({ path: requestPath(path), message }));
   // What is malformed is to be put right first, whatever else is forbidden.
   if (!problems.every((problem) => problem.forbidden)) return invalid(fields);
   return new TaskRunnerError(
@@ -171,8 +202,8 @@ function refusal(problems: readonly TargetProblem[]): TaskRunnerError {
 }
 
 /** A transport knows a target's fields, not where in a request they stood. */
-function targetPath(path: string): string {
-  return path.startsWith("task.") ? path : `task.${path}`;
+function requestPath(path: string): string {
+  return path.startsWith("task.") || path.endsWith("callback_url") ? path : `task.${path}`;
 }
 
 function nextOf<T>(values: IterableIterator<T>): T {

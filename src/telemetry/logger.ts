@@ -19,7 +19,7 @@ export interface LoggerOptions {
  * Keys that open nothing (`ordering_key`, `idempotencyKey`) do not match.
  */
 const SECRET_NAME =
-  /(?:(?:api|admin|access|private|secret|signing|client)[-_]?keys?|secrets?|password|passwd|passphrase|authorization|cookie|credentials?|(?:^|[-_]|access|auth|bearer|session|refresh)token)$/i;
+  /(?:(?:api|admin|access|private|secrets?|signing|client)[-_]?keys?|secrets?|password|passwd|passphrase|authorization|cookie|credentials?|(?:^|[-_]|access|auth|bearer|session|refresh)token)$/i;
 const CENSOR = "[hidden]";
 /** Deeper than any line we write; what lies below is dropped, so that a cycle cannot hold up a line. */
 const MAX_DEPTH = 6;
@@ -32,6 +32,9 @@ const BOUND_SECRETS = [
   "authorization",
   "password",
   "secret",
+  "secretsKey",
+  "SECRETS_KEY",
+  "signingSecrets",
   "token",
 ];
 

@@ -3,13 +3,15 @@
 import type { Clock, Random } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import { defaultRetryPolicy, type RetryPolicy } from "../core/retry.ts";
+import type { Judge } from "../core/settling.ts";
 import type { ClaimedTask, Settlement } from "../core/store.ts";
 import type { Delivery, Outcome, Transport } from "../core/transport.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Breakers } from "./policies.ts";
 import { callOf } from "./rules.ts";
 import { Run } from "./run.ts";
-import { type Judge, settlementOf, undelivered } from "./settlement.ts";
+import { released, settlementOf, undelivered } from "./settlement.ts";
+import type { Signing } from "./signing.ts";
 
 /** Finds the transport that owns a url's scheme. */
 export interface TransportSource {
@@ -21,6 +23,7 @@ export interface DispatcherOptions {
   readonly id: string;
   readonly transports: TransportSource;
   readonly breakers: Breakers;
+  readonly signing: Pick<Signing, "secretsFor">;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -28,7 +31,7 @@ export interface DispatcherOptions {
   readonly taskTimeoutMs: number;
   /** Retries after the first attempt of a task that does not say. */
   readonly maxRetries: number;
-  /** Ids of the tasks that follow a dead one, as `idGenerator` makes them. */
+  /** Ids of the tasks that follow one that ended, as `idGenerator` makes them. */
   readonly newId: (nowMs: number) => string;
 }
 
@@ -55,18 +58,37 @@ export class Dispatcher {
    */
   async deliver(run: Run): Promise<Settlement | null> {
     const settlement = undelivered(run, this.#judge());
-    if (settlement !== null) return settlement;
-    const outcome = await this.#options.breakers.guard(run.target.url, () => this.#send(run));
+    if (settlement !== null) return this.#unsent(run, settlement);
+    const { breakers, signing } = this.#options;
+    const found = signing.secretsFor(run.task);
+    // Past the breaker: it says nothing of the target.
+    if (found.kind === "sealed") {
+      return this.#unsent(run, settlementOf(run, failure(found.error, false), this.#judge()));
+    }
+    const { target, task, leasedAtMonoMs } = run;
+    const guarded = { url: target.url, isProbe: task.isProbe, claimedAtMonoMs: leasedAtMonoMs };
+    const outcome = await breakers.guard(guarded, () => this.#send(run, found.secrets));
     return settlementOf(run, outcome, this.#judge());
+  }
+
+  /** Gives a task back that is not to be delivered by this worker any more. */
+  giveBack(run: Run, reason: string): Settlement {
+    return this.#unsent(run, released(run, reason));
+  }
+
+  /** The settlement of a run that ends without a delivery: as a probe it has told nothing. */
+  #unsent<S extends Settlement | null>(run: Run, settlement: S): S {
+    if (run.task.isProbe) this.#options.breakers.notProbed(run.target.url);
+    return settlement;
   }
 
   #judge(): Judge {
     const { id, clock, random, newId } = this.#options;
-    return { workerId: id, retry: this.#retry, random: random(), nowMs: clock.now(), newId };
+    return { worker: id, retry: this.#retry, random: random(), nowMs: clock.now(), newId };
   }
 
   /** Resolves with the transport's outcome, or with a failure of ours; never rejects. */
-  #send(run: Run): Promise<Outcome> {
+  #send(run: Run, signingSecrets: readonly string[]): Promise<Outcome> {
     return new Promise((resolve) => {
       const { url } = run.target;
       let transport: Transport | undefined;
@@ -75,7 +97,7 @@ export class Dispatcher {
         if (transport === undefined) return resolve(noTransport(url));
         run.abandon = () => resolve(ABANDONED);
         const { name } = transport;
-        transport.deliver(deliveryOf(run), run.signal).then(
+        transport.deliver(deliveryOf(run, signingSecrets), run.signal).then(
           (outcome) =>
             resolve(isOutcome(outcome) ? outcome : this.#broke(name, new Error("it gave no outcome"))),
           (thrown: unknown) => resolve(this.#broke(name, thrown)),
@@ -107,7 +129,10 @@ function isOutcome(value: unknown): boolean {
 /** Its run was broken off, and why decides what becomes of it. */
 const ABANDONED: Outcome = { kind: "deferred", afterMs: 0, reason: "the transport did not end when told to" };
 
-function deliveryOf({ task, target, timeoutMs }: Run): Delivery {
+function deliveryOf(
+  { task, target, timeoutMs, allowedHosts }: Run,
+  signingSecrets: readonly string[],
+): Delivery {
   return {
     taskId: task.id,
     queue: task.queue,
@@ -117,8 +142,8 @@ function deliveryOf({ task, target, timeoutMs }: Run): Delivery {
     scheduledAtMs: task.scheduledAtMs,
     timeoutMs,
     traceparent: task.traceparent,
-    allowedHosts: task.clientRules?.allowedHosts ?? null,
-    signingSecrets: [],
+    allowedHosts,
+    signingSecrets,
   };
 }
 

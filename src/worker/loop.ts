@@ -7,7 +7,6 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import { type Answer, Exchange, type ExchangeStore } from "./exchange.ts";
 import type { Run } from "./run.ts";
-import { released } from "./settlement.ts";
 import { FailureStreak } from "./streak.ts";
 
 export interface ClaimLoopOptions {
@@ -185,8 +184,8 @@ export class ClaimLoop {
         const { id: task, queue, attempt, crashes } = run.task;
         // The attempt that was claimed for does not count where none was made.
         const attempts = settlement.attempt?.number ?? attempt - 1;
-        const followUp = settlement.followUps?.[0]?.id;
-        logger.warn({ task, queue, attempts, crashes, reason: verdict.reason, followUp }, "task is dead");
+        const followUps = settlement.followUps?.map(({ id }) => id);
+        logger.warn({ task, queue, attempts, crashes, reason: verdict.reason, followUps }, "task is dead");
       }
     });
   }
@@ -195,7 +194,7 @@ export class ClaimLoop {
     for (const task of claim.tasks) {
       const run = this.#options.dispatcher.begin(task, askedAtMonoMs);
       this.#runs.add(run);
-      if (this.#draining) this.#end(run, released(run, "worker stopped"));
+      if (this.#draining) this.#end(run, this.#options.dispatcher.giveBack(run, "worker stopped"));
       else void this.#deliver(run);
     }
     if (claim.nextInMs === null || this.#draining) return;

@@ -1,4 +1,4 @@
-/** Circuit breakers, one per target origin, so that a host that is down costs neither attempts nor slots. */
+/** Circuit breakers, one per target host, so that a host that is down costs neither attempts nor slots. */
 
 import type { CircuitBreakerPolicy } from "cockatiel";
 import {
@@ -9,8 +9,10 @@ import {
   isBrokenCircuitError,
 } from "cockatiel";
 import type { Clock, Random } from "../core/clock.ts";
+import { hostOf } from "../core/host.ts";
 import type { Outcome } from "../core/transport.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import type { Holds } from "./holds.ts";
 
 export interface BreakerSettings {
   /** Failures in a row that open a breaker. */
@@ -20,13 +22,30 @@ export interface BreakerSettings {
 }
 
 export interface BreakersOptions extends BreakerSettings {
+  readonly holds: Pick<Holds, "hold" | "free">;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
 }
 
-/** The most origins remembered at once; past it the one that failed longest ago is forgotten. */
+/** A delivery that asks whether it may go. */
+export interface Guarded {
+  /** What is called. */
+  readonly url: string;
+  /** Whether the store has handed it out to try a host that is held back. */
+  readonly isProbe: boolean;
+  /** When its claim was asked for, on the monotonic clock. */
+  readonly claimedAtMonoMs: number;
+}
+
+/** The most hosts remembered at once; past it the one that failed longest ago is forgotten. */
 const MAX_BREAKERS = 10_000;
+/** Tasks that were claimed before the store knew of the breaker go back for this long, until it does. */
+const TELLING_MS = 100;
+/** A probe that told nothing of its host is followed by another this soon. */
+const PROBE_AGAIN_MS = 1_000;
+
+// While the store cannot be told, a breaker works in this process alone.
 /** Tasks held up by one breaker come back over this fraction of its open time, not all at once. */
 const SPREAD = 0.1;
 /** While a probe is under way the others wait for this fraction of the open time, within the bounds below. */
@@ -34,114 +53,163 @@ const PROBE_WAIT = 0.1;
 const PROBE_WAIT_MIN_MS = 100;
 const PROBE_WAIT_MAX_MS = 5_000;
 
+/** How far the store is with holding a host back: told by a claim that was asked for after `sinceMonoMs`. */
+type Holding =
+  | { readonly kind: "telling" }
+  | { readonly kind: "held"; readonly sinceMonoMs: number }
+  | { readonly kind: "failed" };
+
 interface Breaker {
-  readonly origin: string;
+  readonly host: string;
   readonly policy: CircuitBreakerPolicy;
-  /** From when it lets a probe through; known once it opened. */
+  /** From when it lets a probe through by itself; known once it opened. */
   probeAtMs: number;
+  holding: Holding;
 }
 
 /**
- * Breakers of the origins that have failed lately. A breaker lives from an origin's first failure until its
- * next success, because a breaker without failures is the same as none: while every host is well there is
- * nothing here, and a delivery pays nothing.
+ * Counts each host's failures in a row. At the threshold its breaker opens, and the store holds the host's tasks back
+ * for all workers and hands one of them out as a probe now and then; this process decides by itself only while the
+ * store cannot be told.
+ *
+ * A breaker lives from a host's first failure until its next success, because a breaker without failures is the same
+ * as none: while every host is well there is nothing here, and a delivery pays nothing.
  */
 export class Breakers {
   readonly #options: BreakersOptions;
-  readonly #byOrigin = new Map<string, Breaker>();
+  readonly #byHost = new Map<string, Breaker>();
 
   constructor(options: BreakersOptions) {
     this.#options = options;
   }
 
-  /** How many origins are being watched. */
+  /** How many hosts are being watched. */
   get size(): number {
-    return this.#byOrigin.size;
+    return this.#byHost.size;
   }
 
   /**
-   * Calls `deliver`, which must not throw, unless the breaker of the url's origin is open; then the answer
-   * is `deferred` until it may be probed. Of the deliveries that find it half-open one is the probe.
+   * Calls `deliver`, which must not throw, unless the breaker of its host is open; then the answer is `deferred`. A
+   * probe is always delivered, and its outcome decides for all workers.
    */
-  async guard(url: string, deliver: () => Promise<Outcome>): Promise<Outcome> {
-    const breaker = this.#byOrigin.size === 0 ? undefined : this.#byOrigin.get(originOf(url));
+  async guard(guarded: Guarded, deliver: () => Promise<Outcome>): Promise<Outcome> {
+    if (guarded.isProbe) return this.#probe(hostOf(guarded.url), deliver);
+    const breaker = this.#byHost.size === 0 ? undefined : this.#byHost.get(hostOf(guarded.url));
     if (breaker !== undefined && breaker.policy.state !== CircuitState.Closed) {
-      return this.#whileBroken(breaker, deliver);
+      if (breaker.holding.kind === "failed") return this.#alone(breaker, deliver);
+      if (breaker.holding.kind === "telling") return deferred(breaker.host, TELLING_MS);
+      if (guarded.claimedAtMonoMs <= breaker.holding.sinceMonoMs) return deferred(breaker.host, 0);
+      // The store hands its tasks out again: another worker has found it well.
+      this.#forget(breaker);
     }
     const outcome = await deliver();
-    if (speaksAgainstHost(outcome)) this.#recordFailure(originOf(url), outcome);
-    else if (this.#byOrigin.size > 0 && outcome.kind !== "deferred") this.#recordSuccess(originOf(url));
+    if (speaksAgainstHost(outcome)) this.#recordFailure(hostOf(guarded.url), outcome);
+    else if (this.#byHost.size > 0 && outcome.kind !== "deferred") this.#recordSuccess(hostOf(guarded.url));
     return outcome;
   }
 
-  async #whileBroken(breaker: Breaker, deliver: () => Promise<Outcome>): Promise<Outcome> {
+  /** A probe that was claimed and is not delivered: another is to be tried soon. */
+  notProbed(url: string): void {
+    this.#probeAgain(hostOf(url));
+  }
+
+  #probeAgain(host: string): void {
+    const { holds, openMs } = this.#options;
+    void holds.hold(host, Math.min(PROBE_AGAIN_MS, openMs));
+  }
+
+  async #probe(host: string, deliver: () => Promise<Outcome>): Promise<Outcome> {
+    const { holds, openMs, logger } = this.#options;
+    const outcome = await deliver();
+    if (outcome.kind === "deferred") {
+      this.#probeAgain(host);
+    } else if (speaksAgainstHost(outcome)) {
+      void holds.hold(host, openMs);
+    } else {
+      void holds.free(host);
+      this.#byHost.delete(host);
+      logger.info({ host }, "target answers again, its breaker is closed");
+    }
+    return outcome;
+  }
+
+  async #alone(breaker: Breaker, deliver: () => Promise<Outcome>): Promise<Outcome> {
     const { openMs, clock, random, logger } = this.#options;
-    const { origin, policy } = breaker;
+    const { host, policy } = breaker;
     const probeWaitMs = Math.min(Math.max(openMs * PROBE_WAIT, PROBE_WAIT_MIN_MS), PROBE_WAIT_MAX_MS);
     // A call that cockatiel finds half-open waits for the probe to end, and would hold its slot meanwhile.
-    if (policy.state === CircuitState.HalfOpen) return deferred(origin, probeWaitMs * (1 + random()));
+    if (policy.state === CircuitState.HalfOpen) return deferred(host, probeWaitMs * (1 + random()));
     const closedForMs = breaker.probeAtMs - clock.now();
-    if (closedForMs > 0) return deferred(origin, closedForMs + openMs * SPREAD * random());
+    if (closedForMs > 0) return deferred(host, closedForMs + openMs * SPREAD * random());
     try {
       const outcome = await policy.execute(deliver);
       if (policy.state === CircuitState.Closed) {
         this.#forget(breaker);
-        logger.info({ origin }, "target answers again, its breaker is closed");
+        logger.info({ host }, "target answers again, its breaker is closed");
       }
       return outcome;
     } catch (thrown) {
-      if (isBrokenCircuitError(thrown)) return deferred(origin, PROBE_WAIT_MIN_MS);
+      if (isBrokenCircuitError(thrown)) return deferred(host, PROBE_WAIT_MIN_MS);
       throw thrown;
     }
   }
 
-  #recordFailure(origin: string, outcome: Outcome): void {
-    const breaker = this.#byOrigin.get(origin) ?? this.#make(origin);
+  #recordFailure(host: string, outcome: Outcome): void {
+    const breaker = this.#byHost.get(host) ?? this.#make(host);
     // Set anew, so that the map's order is that of the last failures.
-    this.#byOrigin.delete(origin);
-    this.#byOrigin.set(origin, breaker);
-    if (this.#byOrigin.size > MAX_BREAKERS) this.#forgetOldest();
+    this.#byHost.delete(host);
+    this.#byHost.set(host, breaker);
+    if (this.#byHost.size > MAX_BREAKERS) this.#forgetOldest();
     // The failure of a delivery that began before the breaker opened must not be taken for the probe's.
     if (breaker.policy.state !== CircuitState.Closed) return;
     breaker.policy
       .execute(() => outcome)
       .catch((thrown: unknown) => {
         if (!isBrokenCircuitError(thrown))
-          this.#options.logger.error({ err: thrown, origin }, "breaker failed");
+          this.#options.logger.error({ err: thrown, host }, "breaker failed");
       });
   }
 
-  #recordSuccess(origin: string): void {
-    const breaker = this.#byOrigin.get(origin);
+  #recordSuccess(host: string): void {
+    const breaker = this.#byHost.get(host);
     if (breaker?.policy.state === CircuitState.Closed) this.#forget(breaker);
   }
 
-  #make(origin: string): Breaker {
+  #make(host: string): Breaker {
     const { failureThreshold, openMs, clock, logger } = this.#options;
     const policy = circuitBreaker(handleWhenResult(keepsOpen), {
       breaker: new ConsecutiveBreaker(failureThreshold),
       halfOpenAfter: openMs,
     });
-    const breaker: Breaker = { origin, policy, probeAtMs: 0 };
+    const breaker: Breaker = { host, policy, probeAtMs: 0, holding: { kind: "failed" } };
     policy.onBreak(() => {
       const first = breaker.probeAtMs === 0;
       breaker.probeAtMs = clock.now() + openMs;
+      void this.#tell(breaker);
       if (first)
         logger.warn(
-          { origin, failures: failureThreshold, openMs },
+          { host, failures: failureThreshold, openMs },
           "target keeps failing, its breaker is open",
         );
     });
     return breaker;
   }
 
+  /** Has the store hold the host back. Never rejects. */
+  async #tell(breaker: Breaker): Promise<void> {
+    const { holds, openMs } = this.#options;
+    breaker.holding = { kind: "telling" };
+    const isHeld = await holds.hold(breaker.host, openMs);
+    breaker.holding = isHeld ? { kind: "held", sinceMonoMs: performance.now() } : { kind: "failed" };
+  }
+
   #forget(breaker: Breaker): void {
-    if (this.#byOrigin.get(breaker.origin) === breaker) this.#byOrigin.delete(breaker.origin);
+    if (this.#byHost.get(breaker.host) === breaker) this.#byHost.delete(breaker.host);
   }
 
   #forgetOldest(): void {
-    for (const origin of this.#byOrigin.keys()) {
-      this.#byOrigin.delete(origin);
+    for (const host of this.#byHost.keys()) {
+      this.#byHost.delete(host);
       return;
     }
   }
@@ -157,13 +225,6 @@ function keepsOpen(value: unknown): boolean {
   return outcome.kind === "deferred" || speaksAgainstHost(outcome);
 }
 
-function deferred(origin: string, afterMs: number): Outcome {
-  return { kind: "deferred", afterMs: Math.ceil(afterMs), reason: `circuit breaker of ${origin} is open` };
-}
-
-/** Scheme, host and port; of schemes that the URL standard gives no origin, the same put together. */
-function originOf(url: string): string {
-  const parsed = URL.parse(url);
-  if (parsed === null) return url;
-  return parsed.origin === "null" ? `${parsed.protocol}//${parsed.host}` : parsed.origin;
+function deferred(host: string, afterMs: number): Outcome {
+  return { kind: "deferred", afterMs: Math.ceil(afterMs), reason: `circuit breaker of ${host} is open` };
 }

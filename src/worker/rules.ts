@@ -1,7 +1,7 @@
 /** What a queue's rules make of its tasks: what is called, for how long, and how often; tasks without any pay nothing. */
 
+import { isReport, reportTo } from "../core/follow-ups.ts";
 import type { TargetOverride } from "../core/queue.ts";
-import type { RetryPolicy } from "../core/retry.ts";
 import type { ClaimedTask } from "../core/store.ts";
 import type { Target } from "../core/task.ts";
 
@@ -9,23 +9,27 @@ import type { Target } from "../core/task.ts";
 export interface Call {
   readonly target: Target;
   readonly timeoutMs: number;
+  /** The hosts that may be called; null for all. */
+  readonly allowedHosts: readonly string[] | null;
 }
 
 /** Methods whose requests have no body (RFC 9110, sections 9.3.1 and 9.3.2). */
 const BODILESS = /^(?:GET|HEAD)$/;
 
-/** The call of a task: its own timeout, else its queue's, else `maxTimeoutMs`, which is the most in any case. */
-export function callOf({ target, timeoutMs, rules }: ClaimedTask, maxTimeoutMs: number): Call {
-  if (rules === null) return { target, timeoutMs: Math.min(timeoutMs ?? maxTimeoutMs, maxTimeoutMs) };
+/**
+ * The call of a task: its own timeout, else its queue's, else `maxTimeoutMs`, which is the most in any case. A report
+ * goes where it was meant to, whatever its queue calls instead. Its client's hosts bound what the client chose: a URL
+ * that a queue has was chosen by who looks after the runner.
+ */
+export function callOf(task: ClaimedTask, maxTimeoutMs: number): Call {
+  const { target, timeoutMs, metadata, rules, clientRules } = task;
+  const override = rules === null || rules.target === null || isReport(metadata) ? null : rules.target;
+  const isClients = override?.url === undefined && reportTo(metadata) !== "dead_target";
   return {
-    target: rules.target === null ? target : overridden(target, rules.target),
-    timeoutMs: Math.min(timeoutMs ?? rules.timeoutMs ?? maxTimeoutMs, maxTimeoutMs),
+    target: override === null ? target : overridden(target, override),
+    timeoutMs: Math.min(timeoutMs ?? rules?.timeoutMs ?? maxTimeoutMs, maxTimeoutMs),
+    allowedHosts: clientRules !== null && isClients ? clientRules.allowedHosts : null,
   };
-}
-
-/** The policy of a task: what it says itself, else its queue, else its worker. */
-export function retryOf({ retry, rules }: ClaimedTask, workers: RetryPolicy): RetryPolicy {
-  return { ...workers, ...rules?.retry, ...retry };
 }
 
 /** A body goes with the method that takes one: where the override asks for GET it is left out, as Cloud Tasks does. */

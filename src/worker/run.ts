@@ -21,6 +21,8 @@ export class Run {
   readonly target: Target;
   /** Bound of the attempt, which the transport is to keep. */
   readonly timeoutMs: number;
+  /** The hosts that may be called; null for all. */
+  readonly allowedHosts: readonly string[] | null;
   /** When the lease was last known to be granted, on the process's monotonic clock (`performance.now()`). */
   leasedAtMonoMs: number;
   /** Since when it is being delivered, on the same clock. */
@@ -35,12 +37,13 @@ export class Run {
   #brokenOff: BreakOff | null = null;
   #brokenOffAtMonoMs = 0;
 
-  constructor(task: ClaimedTask, { target, timeoutMs }: Call, startedAtMs: number, leasedAtMonoMs: number) {
+  constructor(task: ClaimedTask, call: Call, startedAtMs: number, leasedAtMonoMs: number) {
     this.task = task;
     this.lease = { taskId: task.id, fence: task.fence };
     this.startedAtMs = startedAtMs;
-    this.target = target;
-    this.timeoutMs = timeoutMs;
+    this.target = call.target;
+    this.timeoutMs = call.timeoutMs;
+    this.allowedHosts = call.allowedHosts;
     this.leasedAtMonoMs = leasedAtMonoMs;
     this.startedAtMonoMs = performance.now();
   }

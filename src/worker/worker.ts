@@ -2,12 +2,15 @@
 
 import { type Clock, type Random, sleep } from "../core/clock.ts";
 import type { ConsumerStore, TaskStore } from "../core/store.ts";
+import type { Sealer } from "../secrets/sealing.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { Dispatcher, type TransportSource } from "./dispatcher.ts";
 import { Heartbeat } from "./heartbeat.ts";
+import { Holds } from "./holds.ts";
 import { Janitor } from "./janitor.ts";
 import { ClaimLoop } from "./loop.ts";
 import { type BreakerSettings, Breakers } from "./policies.ts";
+import { Signing } from "./signing.ts";
 
 export interface WorkerOptions {
   /** Names this worker in leases, attempts and the store's list of workers. */
@@ -29,7 +32,9 @@ export interface WorkerOptions {
   /** Whether the transports deliver to private addresses; announced, for only workers are told. */
   readonly allowPrivateUrls: boolean;
   readonly breaker: BreakerSettings;
-  /** Ids of the tasks that follow a dead one, as `idGenerator` makes them. */
+  /** Opens the secrets that deliveries are signed with; null where there is no key: what is to be signed then fails. */
+  readonly sealer: Pick<Sealer, "open"> | null;
+  /** Ids of the tasks that follow one that ended, as `idGenerator` makes them. */
   readonly newId: (nowMs: number) => string;
 }
 
@@ -45,6 +50,7 @@ export class Worker {
   readonly #loop: ClaimLoop;
   readonly #heartbeat: Heartbeat;
   readonly #janitor: Janitor;
+  readonly #holds: Holds;
   #unsubscribe: () => void = () => {};
   #started = false;
   #stopping: Promise<void> | null = null;
@@ -53,11 +59,13 @@ export class Worker {
     const { id, version, store, transports, clock, random, logger, leaseMs } = options;
     const { concurrency, taskTimeoutMs, maxRetries, allowPrivateUrls, newId } = options;
     this.#options = options;
-    const breakers = new Breakers({ ...options.breaker, clock, random, logger });
+    this.#holds = new Holds(store, logger);
+    const breakers = new Breakers({ ...options.breaker, holds: this.#holds, clock, random, logger });
     const dispatcher = new Dispatcher({
       id,
       transports,
       breakers,
+      signing: new Signing({ sealer: options.sealer, logger }),
       clock,
       random,
       logger,
@@ -113,7 +121,8 @@ export class Worker {
     this.#heartbeat.stop();
     this.#unsubscribe();
     this.#loop.close();
-    await Promise.race([choresDone, sleep(clock, CHORE_WAIT_MS)]);
+    const told = Promise.all([choresDone, this.#holds.settled()]);
+    await Promise.race([told, sleep(clock, CHORE_WAIT_MS)]);
     const unsettled = this.#loop.runs.size;
     if (unsettled > 0) {
       logger.error(

@@ -43,6 +43,8 @@ const RULES = {
   permanent_statuses: [],
   after_death: "next",
   dead_target: null,
+  mode: "push",
+  signing: [],
   created_at: "2026-01-01T00:00:00.000Z",
 };
 const NEW_QUEUE = { ...RULES, running: 0, counts: NO_COUNTS, next_dispatch_at: null, purge: null };
@@ -82,6 +84,7 @@ describe("POST /admin/queues/set", () => {
       permanent_statuses: [410, 404],
       after_death: "hold",
       dead_target: { queue: "failed" },
+      mode: "pull",
     };
     const made = await set(rules);
     expect(made.status).toBe(200);
@@ -188,6 +191,9 @@ describe("POST /admin/queues/set", () => {
     [{ dead_target: { queue: "a b" } }, "dead_target.queue"],
     [{ dead_target: {} }, "dead_target"],
     [{ dead_target: { queue: "a", url: "https://example.com/" } }, "dead_target"],
+    [{ mode: "poll" }, "mode"],
+    [{ mode: null }, "mode"],
+    [{ queue: "callbacks", mode: "pull" }, "mode"],
     [{ queue: "a b" }, "queue"],
     [{ queue: "a".repeat(101) }, "queue"],
     [{ queue: undefined }, "queue"],

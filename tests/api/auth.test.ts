@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import type { ClientAuth } from "../../src/api/identity.ts";
+import { leaseToken } from "../../src/service/lease-token.ts";
 import { newTaskId } from "../support/tasks.ts";
 import {
   type Answered,
@@ -310,6 +311,8 @@ describe("CLIENT_AUTH=off", () => {
   });
 });
 
+const NO_LEASE = leaseToken({ taskId: newTaskId(), fence: 1, startedAtMs: 1 });
+
 /** Every route that is not open, as its own document has them. */
 async function guardedRoutes(api: TestApi): Promise<{ method: string; path: string }[]> {
   const { body } = await send("GET", `${api.url}/openapi.json`);
@@ -323,6 +326,8 @@ async function guardedRoutes(api: TestApi): Promise<{ method: string; path: stri
 /** A body that the route would take, were it not for the key. */
 function bodyFor(path: string, method: string): unknown {
   if (method === "PATCH") return { delay: 30 };
+  if (path.startsWith("/v1/leases/")) return { leases: [NO_LEASE] };
+  if (path.endsWith("/lease")) return {};
   if (path === "/v1/enqueue") return enqueueBody({ client_id: "ann" });
   if (path === "/v1/enqueue/batch") return { tasks: [enqueueBody({ client_id: "ann" })] };
   if (method !== "POST" || path.startsWith("/v1")) return undefined;
@@ -363,7 +368,7 @@ test("missing, wrong, foreign and revoked keys open no route, change nothing and
     let answers = "";
     for (const { method, path } of routes) {
       for (const headers of attempts) {
-        const url = `${api.url}${path.replace("{id}", id)}`;
+        const url = `${api.url}${path.replace("{id}", id).replace("{queue}", "default")}`;
         const body = bodyFor(path, method);
         const answer = await send(method, url, body, headers);
         answers += JSON.stringify([answer.body, ...answer.headers]);
@@ -371,7 +376,9 @@ test("missing, wrong, foreign and revoked keys open no route, change nothing and
         const isForeign = headers.Authorization === `Bearer ${bob}`;
         if (!isForeign || path.startsWith("/admin")) expect(codes(answer)).toEqual(UNAUTHORIZED);
         else if (path.startsWith("/v1/tasks/")) expect(codes(answer)).toEqual(TASK_NOT_FOUND);
-        else if (path === "/v1/enqueue") expect(codes(answer)).toEqual(FORBIDDEN);
+        else if (path === "/v1/enqueue" || path.endsWith("/lease")) expect(codes(answer)).toEqual(FORBIDDEN);
+        else if (path.startsWith("/v1/leases/"))
+          expect(answer.body.results).toMatchObject([{ status: "lost" }]);
         else if (path === "/v1/tasks") expect(answer.body.tasks).toEqual([]);
         else expect(answer.body).toMatchObject({ enqueued: 0, rejected: 1 });
       }

@@ -134,7 +134,7 @@ describe("POST /v1/enqueue", () => {
         method: "BREW",
         headers: { a: 1 },
         timeout_sec: 1_801,
-        callback_url: "https://example.com/",
+        callback: "https://example.com/",
       },
       delay: -1,
       scheduled_at: true,
@@ -144,7 +144,9 @@ describe("POST /v1/enqueue", () => {
       retry: { max_attempts: 0, jitter: 2, max_doublings: 1.5, backoff: 1 },
       retention_sec: "1",
       metadata: { a: null },
-      callback_url: "https://example.com/",
+      callback_url: "",
+      failure_callback_url: null,
+      callback: "https://example.com/",
     });
     expect(answer.status).toBe(400);
     expect(answer.headers.get("content-type")).toBe("application/problem+json");
@@ -155,9 +157,11 @@ describe("POST /v1/enqueue", () => {
       code: "validation_failed",
     });
     expect(paths(answer).sort()).toEqual([
+      "callback",
       "callback_url",
       "client_id",
       "delay",
+      "failure_callback_url",
       "metadata.a",
       "name",
       "ordering_key",
@@ -169,7 +173,7 @@ describe("POST /v1/enqueue", () => {
       "retry.max_attempts",
       "retry.max_doublings",
       "scheduled_at",
-      "task.callback_url",
+      "task.callback",
       "task.headers.a",
       "task.method",
       "task.timeout_sec",
@@ -180,7 +184,7 @@ describe("POST /v1/enqueue", () => {
     );
     expect(said.client_id).toBe("must be 1 to 128 characters of A-Z a-z 0-9 . _ : -");
     expect(said.priority).toBe("must be one of critical, high, normal, low");
-    expect(said.callback_url).toStartWith("is not a known field here; known are client_id, queue, task");
+    expect(said.callback).toStartWith("is not a known field here; known are client_id, queue, task");
     expect(Object.values(said)).not.toContain("must be another value");
   });
 
@@ -206,6 +210,50 @@ describe("POST /v1/enqueue", () => {
         ["task.url"],
       ]);
     }
+  });
+
+  test("says no to callbacks as it does to targets, each by its name", async () => {
+    const client_id = "refused";
+    const urls = [
+      ["http://127.0.0.1/", 422, "target_forbidden"],
+      ["gopher://example.com/", 422, "target_forbidden"],
+      ["example.com", 400, "validation_failed"],
+    ] as const;
+    for (const field of ["callback_url", "failure_callback_url"]) {
+      for (const [url, status, code] of urls) {
+        const answer = await enqueue(enqueueBody({ client_id, [field]: url }));
+        expect([answer.status, answer.body.code, paths(answer)]).toEqual([status, code, [field]]);
+      }
+    }
+    const both = await enqueue(
+      enqueueBody({ client_id, task: { url: "http://10.0.0.1/" }, callback_url: "http://10.0.0.1/done" }),
+    );
+    expect(paths(both)).toEqual(["task.url", "callback_url"]);
+    expect((await api.store.list({ clientId: client_id, limit: 10 })).tasks).toEqual([]);
+  });
+
+  test("keeps callbacks and shows them with the task, null where there are none", async () => {
+    const callbacks = {
+      callback_url: "https://example.com/done?task=7",
+      failure_callback_url: "https://example.com/failed",
+    };
+    const { body } = await enqueue(enqueueBody(callbacks));
+    expect((await send("GET", `${api.url}/v1/tasks/${body.task_id}`)).body).toMatchObject(callbacks);
+    const plain = await enqueue(enqueueBody());
+    expect((await send("GET", `${api.url}/v1/tasks/${plain.body.task_id}`)).body).toMatchObject({
+      callback_url: null,
+      failure_callback_url: null,
+    });
+  });
+
+  test("asks for a url, but where the queue is pulled from", async () => {
+    const answer = await enqueue(enqueueBody({ task: { body: "x" }, queue: "jobs" }));
+    expect([answer.status, answer.body.code, paths(answer)]).toEqual([
+      400,
+      "validation_failed",
+      ["task.url"],
+    ]);
+    expect(answer.body.errors[0].message).toStartWith("is required: an absolute URL");
   });
 
   test("never shows a header's value or a url's password", async () => {

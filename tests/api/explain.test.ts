@@ -173,6 +173,20 @@ describe("GET /v1/tasks/{id}/explain", () => {
     expect(codes(await explain(id))).toEqual(["no_worker"]);
   });
 
+  test("pull_queue: a consumer has to lease it, whatever the workers do", async () => {
+    await api.clock.advance(91_000);
+    await setQueue({ mode: "pull" });
+    const id = await waiting();
+    await waiting();
+    const { held, reasons } = await explain(id);
+    expect(held).toBe(true);
+    expect(reasons).toMatchObject([{ code: "waiting_turn", ready: 1, capacity: 0 }, { code: "pull_queue" }]);
+    const later = await waiting({ scheduledAtMs: api.clock.now() + 60_000 });
+    expect(codes(await explain(later))).toEqual(["not_due"]);
+    await api.post("/v1/queues/default/lease", { consumer: "box-3" });
+    expect((await explain(id)).reasons).toMatchObject([{ code: "running", worker: "pull:box-3" }]);
+  });
+
   test("every reason at once; with no time for one of them there is none for the task", async () => {
     await setQueue({ max_dispatches_per_sec: 0.001, max_concurrent: 1 });
     await waiting();

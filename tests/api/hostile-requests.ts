@@ -197,7 +197,11 @@ const taskText: fc.Arbitrary<string> = fc.oneof(
           fc.oneof({ weight: 3, arbitrary: NOTHING }, member("name", '"n"')),
           member("ordering_key", '"k"'),
           member("retention_sec", "60"),
-          member("metadata", '{"a":"b"}'),
+          member("metadata", '{"a":"b"}', fc.constant('{"task-runner.report_of":"x"}')),
+          fc.oneof(
+            { weight: 3, arbitrary: NOTHING },
+            member("callback_url", '"https://example.com/done"', nastyUrl),
+          ),
           strayMember,
         ),
       ),
@@ -311,6 +315,7 @@ const queueText = retryText.chain((retry) =>
     member("max_dispatches_per_sec", "5"),
     member("max_concurrent", "5"),
     member("weight", "2"),
+    member("mode", '"push"'),
     member("retry", retry),
     member("target", '{"method":"PUT"}'),
     member("permanent_statuses", "[404]"),
@@ -334,6 +339,8 @@ const deadText = object(
 const administered: fc.Arbitrary<Hostile> = fc.oneof(
   posted("/admin/clients/set", clientText),
   posted("/admin/clients/keys/create", object(member("client_id", '"hostile"'), member("label", '"l"'))),
+  posted("/admin/clients/secrets/create", object(member("client_id", '"hostile"'), strayMember)),
+  posted("/admin/queues/secrets/revoke", object(member("queue", '"hostile"'), member("secret_id", '"0"'))),
   posted("/admin/clients/keys/revoke", object(member("client_id", '"hostile"'), member("key_id", '"0"'))),
   posted(
     "/admin/tiers/set",

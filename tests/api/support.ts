@@ -5,13 +5,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { HealthSource } from "../../src/api/health.ts";
 import type { ClientAuth } from "../../src/api/identity.ts";
+import { pullRoutes } from "../../src/api/pull.ts";
 import { createApi } from "../../src/api/server.ts";
 import { settingsRoutes } from "../../src/app/admin.ts";
 import { type Client, FIRST_TIER, newClient, type Tier } from "../../src/core/client.ts";
 import { idGenerator } from "../../src/core/id.ts";
+import { defaultRetryPolicy } from "../../src/core/retry.ts";
 import type { AuditEntry, SettingsKind, SettingsOf, StoreSettings, TaskStore } from "../../src/core/store.ts";
 import { type HttpServer, serveHttp, systemClock } from "../../src/runtime.ts";
+import type { Sealer } from "../../src/secrets/sealing.ts";
 import { ClientKeys, newClientKey } from "../../src/service/client-keys.ts";
+import { PullService } from "../../src/service/pull.ts";
 import { PurgeRunner } from "../../src/service/purges.ts";
 import { TaskService, type TaskServiceOptions } from "../../src/service/tasks.ts";
 import { openSqliteStore } from "../../src/store/sqlite/store.ts";
@@ -19,6 +23,7 @@ import { createLogger, type LogLevel } from "../../src/telemetry/logger.ts";
 import { createHttpTransport } from "../../src/transport/http/http.ts";
 import { TransportRegistry } from "../../src/transport/registry.ts";
 import { ManualClock } from "../support/manual-clock.ts";
+import { newTaskId } from "../support/tasks.ts";
 
 export const MAX_PAYLOAD_BYTES = 64 * 1024;
 
@@ -137,6 +142,7 @@ export interface TestApi extends TestStore {
   /** What was logged, one parsed line each. */
   readonly logged: Record<string, unknown>[];
   readonly service: TaskService;
+  readonly pull: PullService;
 }
 
 export interface TestApiOptions {
@@ -147,7 +153,11 @@ export interface TestApiOptions {
   /** Where requests come from; their connection tells it unless this does. */
   readonly addressOf?: (request: Request) => string | null;
   readonly health?: HealthSource;
+  /** Seals signing secrets; there is none unless given. */
+  readonly sealer?: Sealer;
   readonly service?: Partial<TaskServiceOptions>;
+  /** Requests that wait for tasks at once, at most. */
+  readonly maxPolls?: number;
   /** Stands between the service and the store, to make it fail or to watch it. */
   readonly wrapStore?: (store: TaskStore) => TaskStore;
 }
@@ -165,16 +175,28 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
   });
   // In time of its own: a test's stands still while a purge has to go on.
   const purges = new PurgeRunner({ store, clock: systemClock, logger });
+  const pull = new PullService({
+    store,
+    clock: systemClock,
+    random: () => 0.5,
+    newId: newTaskId,
+    retry: defaultRetryPolicy(5),
+    ...(options.maxPolls !== undefined && { maxPolls: options.maxPolls }),
+  });
   const api = createApi({
     service,
-    moreRoutes: settingsRoutes({
-      store,
-      clock: opened.clock,
-      transports: publicTransports(opened.clock),
-      privateTargets: options.service?.privateTargets ?? "check",
-      defaultTier: options.settings?.defaultTier ?? FIRST_TIER,
-      purges,
-    }),
+    moreRoutes: [
+      ...pullRoutes(pull),
+      ...settingsRoutes({
+        store,
+        clock: opened.clock,
+        transports: publicTransports(opened.clock),
+        privateTargets: options.service?.privateTargets ?? "check",
+        defaultTier: options.settings?.defaultTier ?? FIRST_TIER,
+        purges,
+        sealer: options.sealer ?? null,
+      }),
+    ],
     health: options.health ?? WELL,
     adminKey: options.adminKey ?? null,
     clientAuth: options.clientAuth ?? "off",
@@ -194,10 +216,12 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
   return {
     ...opened,
     service,
+    pull,
     logged,
     url: server.url,
     port: server.port,
     close: async () => {
+      pull.close();
       await server.stop(2_000);
       await purges.close();
       await opened.close();

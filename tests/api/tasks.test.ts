@@ -63,6 +63,8 @@ describe("GET /v1/tasks/{id}", () => {
       retry: { max_attempts: 4, min_backoff_sec: 0.5, max_duration_sec: 10, jitter: 0.2 },
       retention_sec: 30,
       metadata: { team: "a" },
+      callback_url: null,
+      failure_callback_url: null,
     });
   });
 

@@ -209,6 +209,7 @@ describe("queues", () => {
       "--permanent-status": "404",
       "--after-death": "hold",
       "--dead-queue": "failed",
+      "--mode": "pull",
     };
     const args = [...Object.entries(rules).flat(), "--permanent-status", "410", "--disable"];
     expect(await answer("queues", "set", "ruled", ...args)).toMatchObject({
@@ -232,7 +233,11 @@ describe("queues", () => {
       permanent_statuses: [404, 410],
       after_death: "hold",
       dead_target: { queue: "failed" },
+      mode: "pull",
     });
+    expect((await run(["queues", "get", "ruled"])).stdout).toMatch(
+      /^mode +pull: consumers lease its tasks$/m,
+    );
 
     const one = ["--retry-jitter", "none", "--target-url", "none", "--dead-url", "https://example.com/dead"];
     const changed = await answer("queues", "set", "ruled", ...one, "--enable");
@@ -251,7 +256,9 @@ describe("queues", () => {
     });
     expect(changed.target).not.toHaveProperty("url");
 
-    const taken = Object.keys(rules).filter((flag) => !["--weight", "--after-death"].includes(flag));
+    const taken = Object.keys(rules).filter(
+      (flag) => !["--weight", "--after-death", "--mode"].includes(flag),
+    );
     const bare = await answer("queues", "set", "ruled", ...taken.flatMap((flag) => [flag, "none"]));
     expect(bare).toMatchObject({
       max_dispatches_per_sec: null,
@@ -266,7 +273,9 @@ describe("queues", () => {
       permanent_statuses: [],
       after_death: "hold",
       dead_target: null,
+      mode: "pull",
     });
+    expect(await answer("queues", "set", "ruled", "--mode", "push")).toMatchObject({ mode: "push" });
   });
 
   test("list and get show limits, counts and state, and no header's value", async () => {

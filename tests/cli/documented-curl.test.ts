@@ -1,4 +1,4 @@
-/** The curl commands of docs/clients-and-queues.md are run as they are printed, and answer what it prints. */
+/** The curl commands of the documents are run as they are printed, and answer what is printed. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -24,8 +24,16 @@ interface Example {
 
 const DOCUMENT = readFileSync(join(PROJECT_DIR, "docs/clients-and-queues.md"), "utf8");
 
-const BLOCKS: readonly Block[] = [...DOCUMENT.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(
-  ([, language = "", text = ""]) => ({ language, text: text.trim() }),
+/** Run after it, on the same server. */
+const OTHERS = ["docs/callbacks.md", "docs/pull.md"].map((path) =>
+  readFileSync(join(PROJECT_DIR, path), "utf8"),
+);
+
+const BLOCKS: readonly Block[] = [DOCUMENT, ...OTHERS].flatMap((document) =>
+  [...document.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, language = "", text = ""]) => ({
+    language,
+    text: text.trim(),
+  })),
 );
 
 const EXAMPLES: readonly Example[] = BLOCKS.flatMap(({ language, text }, index) => {
@@ -35,7 +43,7 @@ const EXAMPLES: readonly Example[] = BLOCKS.flatMap(({ language, text }, index) 
 });
 
 /** Fields whose values are of one answer alone. */
-const OWN_VALUES = /^(?:task_id|key|key_id|actor|worker|durability|duration_ms|at|.*_at)$/;
+const OWN_VALUES = /^(?:task_id|lease|lease_until|key|key_id|actor|worker|durability|duration_ms|at|.*_at)$/;
 
 /** Whether an answer has all that is printed of it; a `…` stands for anything, and [] for any list. */
 function fits(printed: unknown, answer: unknown): boolean {
@@ -101,6 +109,8 @@ describe.each([
     for (const [name, field] of Object.entries({ TASK_ID: "task_id", KEY_ID: "key_id", CLIENT_KEY: "key" })) {
       if (typeof answer[field] === "string") variables[name] = answer[field];
     }
+    const [leased] = answer.tasks ?? [];
+    if (typeof leased?.lease === "string") variables.LEASE = leased.lease;
     return answer;
   }
 

@@ -1,6 +1,7 @@
 /** Runs commands in this process, keeping what they write, and the program itself as a process of its own. */
 
 import { join } from "node:path";
+import { readyPlugins } from "../../src/app/plugins.ts";
 import { REDIS_GRAMMAR } from "../../src/app/redis-store.ts";
 import type { CliHost } from "../../src/cli/host.ts";
 import { runCli } from "../../src/cli/program.ts";
@@ -34,6 +35,7 @@ export async function command(args: readonly string[], options: CommandOptions =
   const host: CliHost = {
     env,
     loadConfig: (overrides) => loadConfig(env, REDIS_GRAMMAR, overrides),
+    readyPlugins: (loaded) => readyPlugins(loaded, systemClock),
     stdout: output("stdout"),
     stderr: output("stderr"),
     clock: systemClock,

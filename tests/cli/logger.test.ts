@@ -32,13 +32,16 @@ test("whatever is named like a secret is blanked out, at any depth and in child 
     ADMIN_API_KEY: "hunter2",
     password: "hunter2",
     clientSecret: "hunter2",
+    secretsKey: "hunter2",
+    SECRETS_KEY: "hunter2",
+    delivery: { signingSecrets: ["hunter2"] },
     token: "hunter2",
     request: { headers: [{ Authorization: "hunter2", "x-admin-key": "hunter2", "set-cookie": "hunter2" }] },
   };
   const lines = logged("info", (logger) => {
     logger.info(secrets, "direct");
     logger
-      .child({ adminKey: "hunter2", password: "hunter2" })
+      .child({ adminKey: "hunter2", password: "hunter2", secretsKey: "hunter2", signingSecrets: ["hunter2"] })
       .child({ token: "hunter2" })
       .error(secrets, "bound");
   });

@@ -16,6 +16,8 @@ import { limitedFairnessTests } from "./store/fairness-limited.ts";
 import { followUpTests } from "./store/follow-ups.ts";
 import type { OpenStore } from "./store/harness.ts";
 import { hintTests } from "./store/hints.ts";
+import { hostTests } from "./store/hosts.ts";
+import { hostWalkTests } from "./store/hosts-walk.ts";
 import { lifecycleTests } from "./store/lifecycle.ts";
 import { limitsWalkTests } from "./store/limits-walk.ts";
 import { listTests } from "./store/listing.ts";
@@ -84,5 +86,7 @@ export function storeConformance(
     settingsTests(open, offers);
     auditTests(open, offers);
     purgeTests(open, offers);
+    hostTests(open, offers);
+    hostWalkTests(open, offers);
   });
 }

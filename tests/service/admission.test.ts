@@ -1,9 +1,17 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { TaskRunnerError } from "../../src/core/errors.ts";
+import { hostMatcher } from "../../src/core/host-list.ts";
+import { newQueue } from "../../src/core/queue.ts";
 import type { EnqueueResult, TaskStore } from "../../src/core/store.ts";
-import { hostMatcher } from "../../src/service/admission.ts";
 import type { TaskService } from "../../src/service/tasks.ts";
-import { openTestStore, putClient, serviceOver, type TestStore, withMethods } from "../api/support.ts";
+import {
+  openTestStore,
+  putClient,
+  putSettings,
+  serviceOver,
+  type TestStore,
+  withMethods,
+} from "../api/support.ts";
 
 const CONTEXT = { idempotencyKey: null, traceparent: null };
 const request = (client_id: string, url = "https://example.com/", queue = "default") => ({
@@ -98,6 +106,20 @@ describe("a client's lists", () => {
     expect(refused.message).toContain('"example.com" is not among the client\'s allowed_hosts');
     await enqueue("c", "https://api.example.com/", "mail");
     expect((await service.list({ limit: 10 })).tasks).toHaveLength(1);
+  });
+
+  test("hold for callbacks as well, and not for a task that calls nobody", async () => {
+    await putClient(opened.store, "c", { allowedHosts: ["example.com"] });
+    const elsewhere = "https://other.com/";
+    const callbacks = { callback_url: elsewhere, failure_callback_url: elsewhere };
+    const refused = await service.enqueue({ ...request("c"), ...callbacks }, CONTEXT).catch((error) => error);
+    expect(refused).toMatchObject({
+      code: "forbidden",
+      fields: [{ path: "callback_url" }, { path: "failure_callback_url" }],
+    });
+    await service.enqueue({ ...request("c"), callback_url: "https://example.com/done" }, CONTEXT);
+    await putSettings(opened.store, "queue", "jobs", () => ({ ...newQueue(0), mode: "pull" }));
+    await service.enqueue({ client_id: "c", queue: "jobs", task: {} }, CONTEXT);
   });
 
   test("hold from the next task on when they are narrowed, whatever is remembered", async () => {

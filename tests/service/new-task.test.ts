@@ -226,6 +226,25 @@ describe("buildTask", () => {
     expect(built({ metadata: { a: "x" } }).metadata).toEqual({ a: "x" });
   });
 
+  test("refuses metadata under the names that are the runner's own, by which it knows its reports", () => {
+    const metadata = { "task-runner.report_of": "x", "task-runner": "fine", "Task-Runner.x": "fine" };
+    expect(refusedPaths({ metadata })).toEqual(["metadata.task-runner.report_of"]);
+  });
+
+  test("keeps callback urls in one spelling, and refuses what is none", () => {
+    const urls = { callback_url: "HTTPS://Example.com", failure_callback_url: "http://example.com:80/a b" };
+    expect(built(urls)).toMatchObject({
+      callbackUrl: "https://example.com/",
+      failureCallbackUrl: "http://example.com/a%20b",
+    });
+    const wrong = { callback_url: "/done", failure_callback_url: "http://exa mple.com" };
+    expect(refusedPaths(wrong)).toEqual(["callback_url", "failure_callback_url"]);
+  });
+
+  test("a task without a url is kept with an empty one", () => {
+    expect(built({ task: { body: "x" } }).target).toMatchObject({ url: "", body: "x" });
+  });
+
   test("names every field at fault at once", () => {
     expect(
       refusedPaths({

@@ -14,7 +14,7 @@ import { setClient, setQueue, setTier } from "../conformance/store/admin.ts";
 import { liftLimits, randomOf, tally } from "../conformance/store/harness.ts";
 import { DEFAULT_SETTINGS } from "../conformance/store.ts";
 import { ManualClock } from "../support/manual-clock.ts";
-import { death, newTask, newTasks, release, retry, success } from "../support/tasks.ts";
+import { death, newTarget, newTask, newTasks, release, retry, success } from "../support/tasks.ts";
 
 const LEASE_MS = 60_000;
 const undo: (() => void | Promise<void>)[] = [];
@@ -151,6 +151,7 @@ for (const seed of [3, 11, 20_260_103]) {
     const cap = () => one([null, 0, 1, 2, 3]);
     const clients = ["a", "b", "c", "d"] as const;
     const queues = ["q", "r", "s"] as const;
+    const hosts = ["http://127.0.0.1:9", "http://down.test"] as const;
     let held: ClaimedTask[] = [];
     const operations: readonly (() => Promise<unknown>)[] = [
       () =>
@@ -163,6 +164,7 @@ for (const seed of [3, 11, 20_260_103]) {
               orderingKey: one([null, null, "k"]),
               scheduledAtMs: one([null, null, clock.now() + below(20_000)]),
               retentionMs: one([null, 0]),
+              target: newTarget({ url: `${one(hosts)}/hook` }),
             }),
           ),
         ),
@@ -192,6 +194,8 @@ for (const seed of [3, 11, 20_260_103]) {
       },
       () => setClient(store, one(clients), { enabled: below(4) > 0, overrides: { maxConcurrent: cap() } }),
       () => setTier(store, "free", { maxConcurrent: cap() }),
+      () => store.holdHost(one(hosts), 1 + below(8_000)),
+      () => store.freeHost(one(hosts)),
       () =>
         setQueue(store, one(queues), {
           paused: below(4) === 0,
@@ -200,6 +204,7 @@ for (const seed of [3, 11, 20_260_103]) {
           maxBurst: one([null, 1, 4]),
           weight: 1 + below(3),
           afterDeath: one(["next", "hold"]),
+          target: one([null, null, { url: `${one(hosts)}/all` }]),
         }),
       async () => {
         const { tasks } = await store.list({ limit: 100 });
@@ -261,10 +266,12 @@ function expectTrue(path: string, nowMs: number): void {
         `SELECT * FROM lanes l WHERE (ready > 0) <> ((turn IS NOT NULL) + (parked > 0) = 1)
            OR (ready = 0 AND (turn IS NOT NULL OR parked > 0 OR since IS NOT NULL OR credit > 0))
            OR (parked > 0 AND since IS NULL)
-           OR ready <> (SELECT count(*) FROM tasks t WHERE t.lane = l.id AND t.state = 1)`,
+           OR ready <> (SELECT count(*) FROM tasks t WHERE t.lane = l.id AND t.state = 1)
+           OR barred <> (SELECT count(*) FROM tasks t WHERE t.lane = l.id AND t.state = 8)`,
       )
       .all();
     expect(wrong).toEqual([]);
+    expectHolds(db);
     const flows = new Map(
       (db.prepare("SELECT * FROM flows").all() as unknown as FlowRow[]).map((row) => [
         `${row.kind}/${row.id}`,
@@ -295,6 +302,19 @@ function expectTrue(path: string, nowMs: number): void {
   } finally {
     db.close();
   }
+}
+
+/** A task is set aside for a hold that is there and counts it; one whose host was let go is there as long as it does. */
+function expectHolds(db: DatabaseSync): void {
+  const wrong = db
+    .prepare(
+      `SELECT id FROM holds h WHERE (host IS NULL AND barred = 0)
+         OR barred <> (SELECT count(*) FROM tasks t WHERE t.state = 8 AND t.hold = h.id)
+       UNION ALL SELECT seq FROM tasks WHERE (state = 8) <> (hold IS NOT NULL)
+         OR (state = 8 AND hold NOT IN (SELECT id FROM holds))`,
+    )
+    .all();
+  expect(wrong).toEqual([]);
 }
 
 /** Where a queue's parked lanes wait for nothing but a token, it is known when that comes. */

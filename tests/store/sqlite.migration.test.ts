@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { BUILT_IN_TIERS } from "../../src/core/client.ts";
 import { TaskRunnerError } from "../../src/core/errors.ts";
+import { hostOf } from "../../src/core/host.ts";
 import type { StoreSettings, TaskStore } from "../../src/core/store.ts";
 import { openSqliteStore } from "../../src/store/sqlite/store.ts";
 import { auditEntry } from "../conformance/store/admin.ts";
@@ -58,6 +59,18 @@ test("an older file's waiting tasks go on as its leases end", async () => {
   const { tasks } = await store.claim({ worker: "w", limit: 10, leaseMs: 60_000 });
   expect(tasks.map((task) => task.id)).toEqual(["01KDVFGG00000000000000000D", "01KDVFGG00000000000000000E"]);
   expect(await store.clientUse(["alice"])).toEqual([{ running: 4, requests: 0 }]);
+});
+
+test("an older file's tasks can be set aside for their host", async () => {
+  const store = await open(oldFile(), { defaultTier: "basic" });
+  const before = (await store.list({ limit: 100 })).tasks.filter(({ state }) => state === "ready");
+  for (const host of new Set(before.map(({ target }) => hostOf(target.url))))
+    await store.holdHost(host, 60_000);
+  for (let claims = 0; claims < 5; claims++)
+    expect((await store.claim({ worker: "w", limit: 10, leaseMs: 60_000 })).tasks).toEqual([]);
+  const held = await store.heldHosts();
+  expect(held.reduce((sum, { tasks }) => sum + tasks, 0)).toBe(before.length);
+  expect(before.length).toBeGreaterThan(0);
 });
 
 test("an older file's clients and queues are registered, with the default tier", async () => {

@@ -225,10 +225,13 @@ export interface RawTarget {
  * Starts a TCP target on an ephemeral loopback port. `onData` is called for everything a connection sends,
  * with how often that connection has sent something (from 1); it may write, end or destroy the socket.
  */
-export async function startRawTarget(onData: (socket: Socket, turn: number) => void): Promise<RawTarget> {
+export async function startRawTarget(
+  onData: (socket: Socket, turn: number) => void,
+  options: { readonly allowHalfOpen?: boolean } = {},
+): Promise<RawTarget> {
   const sockets = new Set<Socket>();
   const heard: string[] = [];
-  const server: Server = createServer((socket) => {
+  const server: Server = createServer(options, (socket) => {
     sockets.add(socket);
     const index = heard.push("") - 1;
     let turn = 0;

@@ -2,10 +2,10 @@
 
 import { describe, expect, test } from "bun:test";
 import { createDialler, type Dialler } from "../../src/transport/http/dial.ts";
-import { forbiddenAddress } from "../../src/transport/http/guard.ts";
+import { Guard } from "../../src/transport/http/guard.ts";
 import { deliveryTo, unaborted } from "../conformance/transport.ts";
 import { startTarget } from "../support/target.ts";
-import { httpTransport } from "./fixtures.ts";
+import { httpTransport, realClock } from "./fixtures.ts";
 
 const guarded = httpTransport({ allowPrivate: false });
 const open = httpTransport({ allowPrivate: true });
@@ -295,7 +295,9 @@ describe("an address that a name gave", () => {
     ["8.8.8.8", null],
     ["2606:4700::1111", null],
   ] as const) {
-    test(`is judged: ${JSON.stringify(address)}`, () => expect(forbiddenAddress(address)).toBe(forbidden));
+    test(`is judged: ${JSON.stringify(address)}`, () => {
+      expect(new Guard({ allowPrivate: false }).forbidsAddress(address)).toBe(forbidden);
+    });
   }
 });
 
@@ -354,7 +356,7 @@ describe("at dispatch, where private addresses are not allowed", () => {
     await using target = await startTarget();
     const addresses = ["8.8.8.8", "2606:4700::1111", "1.1.1.1"];
     const dialled: (readonly string[] | null)[] = [];
-    const real = createDialler();
+    const real = createDialler(realClock, null);
     // No public address can be dialled in a test: the judged ones are noted, loopback is dialled in their place.
     const dialler: Dialler = {
       dial: (call) => {

@@ -6,7 +6,8 @@
 import type { Outcome } from "../../src/core/transport.ts";
 import { createDialler } from "../../src/transport/http/dial.ts";
 import { wordsFor } from "../../src/transport/http/failure.ts";
-import { createHttpTransport } from "../../src/transport/http/http.ts";
+import { createHttpTransport, type HttpTransportOptions } from "../../src/transport/http/http.ts";
+import { realClock } from "./fixtures.ts";
 
 export interface ProbeRequest {
   /** Delivered by a transport; `abortAfterMs` is the worker's abort. */
@@ -18,7 +19,12 @@ export interface ProbeRequest {
     readonly method?: string;
     readonly body?: string | null;
     readonly headers?: Record<string, string>;
+    /** Sent in the place of the body. */
+    readonly bytes?: readonly number[];
+    readonly signingSecrets?: readonly string[];
   }[];
+  /** What one transport for all deliveries is made with; without it each has its own. */
+  readonly shared?: Partial<Pick<HttpTransportOptions, "allowPrivate" | "proxyUrl">>;
   /** Sent straight to an address, past the guard, which would refuse a loopback one. */
   readonly dial?: readonly { readonly url: string; readonly addresses: readonly string[] }[];
 }
@@ -30,39 +36,33 @@ export interface ProbeResult {
 }
 
 async function probe(request: ProbeRequest): Promise<ProbeResult> {
-  const clock = {
-    now: () => Date.now(),
-    after: (delayMs: number, fire: () => void) => {
-      const timer = setTimeout(fire, delayMs);
-      return () => clearTimeout(timer);
-    },
-  };
+  const clock = realClock;
+  const transportWith = (options: Partial<HttpTransportOptions>) =>
+    createHttpTransport({ allowPrivate: true, version: "1.2.3", clock, ...options });
+  const shared = request.shared === undefined ? null : transportWith(request.shared);
   const outcomes: Outcome[] = [];
   for (const [index, call] of (request.deliver ?? []).entries()) {
     const { url, method = "POST", body = "hello", headers = {}, timeoutMs = 5_000 } = call;
-    const transport = createHttpTransport({
-      allowPrivate: call.allowPrivate ?? true,
-      version: "1.2.3",
-      clock,
-    });
+    const transport = shared ?? transportWith({ allowPrivate: call.allowPrivate ?? true });
     const abort = new AbortController();
     if (call.abortAfterMs !== undefined) setTimeout(() => abort.abort(), call.abortAfterMs);
     const delivery = {
       taskId: `probe-${index}`,
       queue: "default",
-      target: { url, method, headers, body },
+      target: { url, method, headers, body: call.bytes === undefined ? body : Uint8Array.from(call.bytes) },
       attempt: 1,
       fence: 1,
       scheduledAtMs: 0,
       timeoutMs,
       traceparent: null,
       allowedHosts: null,
-      signingSecrets: [],
+      signingSecrets: call.signingSecrets ?? [],
     };
     outcomes.push(await transport.deliver(delivery, abort.signal));
-    await transport.close();
+    if (shared === null) await transport.close();
   }
-  const dialler = createDialler();
+  await shared?.close();
+  const dialler = createDialler(clock, null);
   const dialled: string[] = [];
   for (const { url, addresses } of request.dial ?? []) {
     const signal = AbortSignal.timeout(5_000);

@@ -5,8 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import type { ProbeRequest, ProbeResult } from "./probe.ts";
 
-const PROBE = join(import.meta.dir, "probe.ts");
-const PROBE_TIMEOUT_MS = 30_000;
+const RUN_TIMEOUT_MS = 30_000;
 
 /** A way to run a script. */
 export interface Runtime {
@@ -26,10 +25,20 @@ export async function probe(
   request: ProbeRequest,
   env: Readonly<Record<string, string>> = {},
 ): Promise<ProbeResult> {
-  const [command = "", ...args] = runtime.command;
-  const { stdout } = await promisify(execFile)(command, [...args, PROBE, JSON.stringify(request)], {
+  return JSON.parse(await run(runtime, "probe.ts", [JSON.stringify(request)], env)) as ProbeResult;
+}
+
+/** Runs a script of this folder in the same surroundings, and gives what it printed. Rejects unless it ended well. */
+export async function run(
+  runtime: Runtime,
+  script: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const [command = "", ...flags] = runtime.command;
+  const { stdout } = await promisify(execFile)(command, [...flags, join(import.meta.dir, script), ...args], {
     env: { PATH: process.env.PATH ?? "", HOME: process.env.HOME ?? "", NO_COLOR: "1", ...env },
-    timeout: PROBE_TIMEOUT_MS,
+    timeout: RUN_TIMEOUT_MS,
   });
-  return JSON.parse(stdout) as ProbeResult;
+  return stdout;
 }

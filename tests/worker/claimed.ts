@@ -16,6 +16,7 @@ export function claimed(overrides: Partial<ClaimedTask> = {}): ClaimedTask {
     target: newTarget(),
     timeoutMs: null,
     retry: {},
+    name: null,
     metadata: {},
     traceparent: null,
     callbackUrl: null,
@@ -28,6 +29,7 @@ export function claimed(overrides: Partial<ClaimedTask> = {}): ClaimedTask {
     crashes: 0,
     fence: 7,
     leaseUntilMs: STARTED_MS + 30_000,
+    isProbe: false,
     ...overrides,
   };
 }

@@ -7,6 +7,8 @@ export type StoreCall =
   | "settle"
   | "settleAndClaim"
   | "extend"
+  | "holdHost"
+  | "freeHost"
   | "rescue"
   | "sweep"
   | "announce"
@@ -19,6 +21,8 @@ export class CountedStore {
     settle: 0,
     settleAndClaim: 0,
     extend: 0,
+    holdHost: 0,
+    freeHost: 0,
     rescue: 0,
     sweep: 0,
     announce: 0,
@@ -49,6 +53,8 @@ export class CountedStore {
   settleAndClaim: TaskStore["settleAndClaim"] = (settlements, request) =>
     this.#exchange(this.#counted("settleAndClaim").settleAndClaim(settlements, request));
   extend: TaskStore["extend"] = (leases, leaseMs) => this.#counted("extend").extend(leases, leaseMs);
+  holdHost: TaskStore["holdHost"] = (host, forMs) => this.#counted("holdHost").holdHost(host, forMs);
+  freeHost: TaskStore["freeHost"] = (host) => this.#counted("freeHost").freeHost(host);
   rescue: TaskStore["rescue"] = (limit) => this.#counted("rescue").rescue(limit);
   sweep: TaskStore["sweep"] = (limit) => this.#counted("sweep").sweep(limit);
   announce: TaskStore["announce"] = (worker) => this.#counted("announce").announce(worker);

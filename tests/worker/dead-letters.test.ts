@@ -35,15 +35,15 @@ describe("a dead target that is a queue", () => {
         orderingKey: null,
         metadata: {
           order: "17",
-          dead_task_id: id,
-          dead_queue: "orders",
-          dead_reason: "gave up after 1 attempt: answered 503 Service Unavailable",
+          "task-runner.dead_task_id": id,
+          "task-runner.dead_queue": "orders",
+          "task-runner.dead_reason": "gave up after 1 attempt: answered 503 Service Unavailable",
         },
       });
       await bench.reaches(copy?.id ?? "", "succeeded");
       const [ofCopy] = bench.target.hitsOf(copy?.id ?? "");
       expect(ofCopy).toMatchObject({ path: "/hook", body: "{}", attempt: 1 });
-      expect(bench.logged("task is dead")).toMatchObject([{ task: id, followUp: copy?.id }]);
+      expect(bench.logged("task is dead")).toMatchObject([{ task: id, followUps: [copy?.id] }]);
     }),
   );
 
@@ -60,7 +60,10 @@ describe("a dead target that is a queue", () => {
         {
           state: "ready",
           crashes: 0,
-          metadata: { dead_task_id: id, dead_reason: "5 workers died while running it" },
+          metadata: {
+            "task-runner.dead_task_id": id,
+            "task-runner.dead_reason": "5 workers died while running it",
+          },
         },
       ]);
       expect(bench.target.hits).toHaveLength(0);
@@ -110,7 +113,7 @@ describe("a dead target that is a queue", () => {
 
 describe("a dead target that is a URL", () => {
   test(
-    "is told what died, in the default queue, even while the queue of the dead is paused",
+    "is told what died, in the queue of reports, even while the queue of the dead is paused",
     withBench(async (bench) => {
       bench.target.answer = ({ path }) => new Response("x", { status: path === "/dead" ? 200 : 500 });
       const deadTarget = { kind: "callback", url: bench.target.url("/dead") } as const;
@@ -123,22 +126,26 @@ describe("a dead target that is a URL", () => {
       const report = bench.target.hits.find(({ path }) => path === "/dead");
       expect(report?.method).toBe("POST");
       expect(report?.headers.get("content-type")).toBe("application/json");
-      expect(report?.headers.get("x-task-queue")).toBe("default");
+      expect(report?.headers.get("x-task-queue")).toBe("callbacks");
       const [attempt] = dead.attemptLog;
       expect(JSON.parse(report?.body ?? "")).toEqual({
         event: "task.dead",
         task_id: id,
         queue: "orders",
         client_id: dead.clientId,
+        state: "dead",
         reason: dead.reason,
         attempts: 1,
         last_attempt: {
+          number: 1,
           status: 500,
           error: attempt?.error,
           duration_ms: attempt?.durationMs,
           started_at: new Date(attempt?.startedAtMs ?? 0).toISOString(),
+          response_excerpt: "x",
         },
         metadata: { order: "17" },
+        finished_at: expect.stringMatching(/^\d{4}-.*Z$/),
       });
     }),
   );
@@ -149,16 +156,18 @@ describe("a dead target that is a URL", () => {
       bench.target.answer = () => new Response("x", { status: 500 });
       const deadTarget = { kind: "callback", url: bench.target.url("/dead") } as const;
       await bench.setQueue("default", { ...ONCE, deadTarget });
+      await bench.setQueue("callbacks", { ...ONCE, deadTarget });
       const worker = bench.start();
       const id = await bench.enqueue();
-      await until("the report is dead", async () => {
-        const tasks = await tasksOf(bench, "default");
-        return tasks.length === 2 && tasks.every(({ state }) => state === "dead");
-      });
+      await until("the report is dead", async () => (await tasksOf(bench, "callbacks"))[0]?.state === "dead");
       await until("nothing is under way", () => worker.running === 0);
-      const tasks = await tasksOf(bench, "default");
-      expect(tasks.find((task) => task.id !== id)?.metadata).toEqual({ dead_task_id: id });
-      expect(tasks).toHaveLength(2);
+      const [report, ...others] = await tasksOf(bench, "callbacks");
+      expect(others).toHaveLength(0);
+      expect(report?.metadata).toEqual({
+        "task-runner.report_of": id,
+        "task-runner.report_to": "dead_target",
+      });
+      expect(await tasksOf(bench, "default")).toHaveLength(1);
       expect(bench.target.hits).toHaveLength(2);
     }),
   );

@@ -138,6 +138,7 @@ export class Bench {
       allowPrivateUrls: true,
       breaker: { failureThreshold: 1_000, openMs: 30_000 },
       newId: newTaskId,
+      sealer: null,
       ...settings,
     });
     this.#workers.push(worker);

@@ -3,7 +3,8 @@
 import { describe, expect, test } from "bun:test";
 import type { TargetOverride } from "../../src/core/queue.ts";
 import { defaultRetryPolicy } from "../../src/core/retry.ts";
-import { callOf, retryOf } from "../../src/worker/rules.ts";
+import { retryOf } from "../../src/core/settling.ts";
+import { callOf } from "../../src/worker/rules.ts";
 import { newTarget } from "../support/tasks.ts";
 import { claimed, rulesOf } from "./claimed.ts";
 
@@ -57,6 +58,43 @@ describe("callOf", () => {
     }
     const rules = rulesOf({ target: { method: "DELETE" } });
     expect(callOf(claimed({ rules }), MAX_MS).target.body).toBe("{}");
+  });
+});
+
+describe("a report", () => {
+  const reportTo = (to: string) => ({
+    metadata: { "task-runner.report_of": "task", "task-runner.report_to": to },
+  });
+
+  test("goes where it was meant to, whatever its queue calls instead; its timeout is the queue's", () => {
+    const rules = rulesOf({
+      target: { url: "http://other/", method: "GET", headers: { a: "1" } },
+      timeoutMs: 7_000,
+    });
+    const target = newTarget();
+    const call = callOf(claimed({ target, rules, ...reportTo("callback_url") }), MAX_MS);
+    expect(call.target).toBe(target);
+    expect(call.timeoutMs).toBe(7_000);
+  });
+
+  test("is bound by its client's hosts, unless its URL is one that a queue has", () => {
+    const clientRules = { allowedHosts: ["example.com"], signing: [] };
+    const hostsOf = (to: string) => callOf(claimed({ clientRules, ...reportTo(to) }), MAX_MS).allowedHosts;
+    expect(hostsOf("callback_url")).toEqual(["example.com"]);
+    expect(hostsOf("failure_callback_url")).toEqual(["example.com"]);
+    expect(hostsOf("dead_target")).toBeNull();
+  });
+});
+
+describe("the hosts of a task", () => {
+  test("are its client's, and all where its queue has it call another URL", () => {
+    const clientRules = { allowedHosts: ["example.com"], signing: [] };
+    const hostsOf = (target: TargetOverride | null) =>
+      callOf(claimed({ clientRules, rules: rulesOf({ target }) }), MAX_MS).allowedHosts;
+    expect(hostsOf(null)).toEqual(["example.com"]);
+    expect(hostsOf({ method: "PUT" })).toEqual(["example.com"]);
+    expect(hostsOf({ url: "http://other/" })).toBeNull();
+    expect(callOf(claimed(), MAX_MS).allowedHosts).toBeNull();
   });
 });
 

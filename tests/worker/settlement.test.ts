@@ -10,13 +10,13 @@ import { newTarget } from "../support/tasks.ts";
 import { claimed, rulesOf, STARTED_MS } from "./claimed.ts";
 
 const JUDGE = {
-  workerId: "w",
+  worker: "w",
   retry: defaultRetryPolicy(5),
   random: 0.5,
   nowMs: STARTED_MS + 250,
   newId: () => "next",
 };
-const CALL = { target: newTarget(), timeoutMs: 1_000 };
+const CALL = { target: newTarget(), timeoutMs: 1_000, allowedHosts: null };
 
 function ended(why: BreakOff | null, outcome: Outcome, task = claimed()) {
   const run = new Run(task, CALL, STARTED_MS, performance.now());
@@ -147,7 +147,20 @@ describe("settlementOf", () => {
   });
 
   test("a cancelled task is not followed: nobody gave up on it", () => {
-    expect(ended("cancelled", FAILED, LAST)).not.toHaveProperty("followUps");
+    const reported = { ...LAST, callbackUrl: "http://127.0.0.1:9/done" };
+    expect(ended("cancelled", FAILED, reported)).not.toHaveProperty("followUps");
+  });
+
+  test("an end carries the report that the task asks for, and a run that is to be repeated none", () => {
+    const callbackUrl = "http://127.0.0.1:9/done";
+    const reported = claimed({ callbackUrl });
+    expect(ended(null, DELIVERED, reported)?.followUps).toMatchObject([{ target: { url: callbackUrl } }]);
+    expect(ended(null, FAILED, reported)).not.toHaveProperty("followUps");
+    expect(ended(null, { ...FAILED, permanent: true }, reported)?.followUps).toHaveLength(1);
+    expect(ended(null, { ...FAILED, permanent: true }, { ...LAST, callbackUrl })?.followUps).toHaveLength(2);
+    for (const why of ["stopped", "expired", "lost"] as const) {
+      expect(ended(why, FAILED, reported)?.followUps).toBeUndefined();
+    }
   });
 
   test("a clock that was set back gives no negative duration", () => {
@@ -175,7 +188,10 @@ describe("undelivered", () => {
     expect(before(claimed({ crashes: MAX_CRASHES, rules }))?.followUps).toMatchObject([
       {
         queue: "dead-letters",
-        metadata: { dead_task_id: "task", dead_reason: "5 workers died while running it" },
+        metadata: {
+          "task-runner.dead_task_id": "task",
+          "task-runner.dead_reason": "5 workers died while running it",
+        },
       },
     ]);
   });

@@ -237,6 +237,7 @@ export function claimedTaskOf(
     target: fixed.target,
     timeoutMs: fixed.timeoutMs,
     retry: fixed.retry,
+    name: fixed.name,
     metadata: fixed.metadata,
     traceparent: fixed.traceparent,
     callbackUrl: fixed.callbackUrl,

@@ -10,9 +10,11 @@ import {
   STATE,
   type StoredState,
   stateName,
+  storedState,
   taskOf,
 } from "./codec.ts";
 import type { Database } from "./database.ts";
+import type { Holds } from "./holds.ts";
 import type { LaneSet } from "./lanes.ts";
 import type { Names } from "./names.ts";
 import type { Orderings } from "./orderings.ts";
@@ -25,15 +27,10 @@ function prepareAll(db: Database) {
     bodiless: db.prepare<FullRow>(`${SELECT_BODILESS} WHERE t.id = ?`),
     write: db.prepare(
       `UPDATE tasks SET lane = ?, state = ?, due_ms = ?, attempts = ?, crashes = ?, releases = ?,
-         first_attempt_ms = ?, finished_ms = ?, expires_ms = ?, ordering = ?, reason = ? WHERE seq = ?`,
+         first_attempt_ms = ?, finished_ms = ?, expires_ms = ?, ordering = ?, hold = ?, reason = ? WHERE seq = ?`,
     ),
     countCancel: db.prepare("UPDATE meta SET value = value + 1 WHERE key = 'cancels'"),
   };
-}
-
-/** The stored state behind a row's code. */
-function storedState(row: FullRow): StoredState {
-  return row.state === STATE.held ? "held" : stateName(row.state);
 }
 
 /** The state a task is in for whoever asks: a cancelled one whose request is still being broken off is not over yet. */
@@ -48,19 +45,28 @@ export class Changes {
   readonly #orderings: Orderings;
   readonly #settlements: Settlements;
   readonly #purges: Purges;
+  readonly #holds: Holds;
 
-  constructor(db: Database, names: Names, orderings: Orderings, settlements: Settlements, purges: Purges) {
+  constructor(
+    db: Database,
+    names: Names,
+    orderings: Orderings,
+    settlements: Settlements,
+    purges: Purges,
+    holds: Holds,
+  ) {
     this.#statements = prepareAll(db);
     this.#names = names;
     this.#orderings = orderings;
     this.#settlements = settlements;
     this.#purges = purges;
+    this.#holds = holds;
   }
 
   cancel(lanes: LaneSet, id: string, nowMs: number): ChangeResult {
     const row = this.#statements.full.get(id);
     if (row === undefined) return { kind: "not_found" };
-    const from = storedState(row);
+    const from = storedState(row.state);
     const running = from === "running";
     if (!running && !isWaiting(stateName(row.state)))
       return { kind: "conflict", state: stateName(row.state) };
@@ -76,6 +82,7 @@ export class Changes {
       this.#write(row);
       return { kind: "changed", task: taskOf(row) };
     }
+    this.#holds.leave(row);
     this.#orderings.leave(lanes, row);
     const retentionMs = this.#settlements.retentionMsOf(lanes, lanes.get(row.lane), row, "cancelled");
     row.expires_ms = nowMs + retentionMs;
@@ -88,7 +95,7 @@ export class Changes {
     const row = this.#statements.full.get(id);
     if (row === undefined) return { kind: "not_found" };
     if (!isWaiting(stateName(row.state))) return { kind: "conflict", state: stateName(row.state) };
-    const from = storedState(row);
+    const from = storedState(row.state);
     if (change.priority !== undefined && rankOf(change.priority) !== row.rank) {
       const rank = rankOf(change.priority);
       lanes.count(lanes.get(row.lane), from, null);
@@ -106,8 +113,10 @@ export class Changes {
     const row = this.#statements.full.get(id);
     if (row === undefined) return { kind: "not_found" };
     if (!isWaiting(stateName(row.state))) return { kind: "conflict", state: stateName(row.state) };
-    const from = storedState(row);
+    const from = storedState(row.state);
     if (from === "scheduled" || from === "retrying") this.#move(lanes, row, from, nowMs, nowMs);
+    // The next claim looks at its host anew; its place in its lane stays.
+    if (from === "barred") this.#comeBack(lanes, row);
     this.#write(row);
     return { kind: "changed", task: taskOf(row) };
   }
@@ -134,7 +143,7 @@ export class Changes {
   forget(lanes: LaneSet, id: string): boolean {
     const row = this.#statements.bodiless.get(id);
     if (row === undefined || !isFinal(stateNow(row))) return false;
-    this.#settlements.forget(lanes, row, storedState(row));
+    this.#settlements.forget(lanes, row, storedState(row.state));
     return true;
   }
 
@@ -146,7 +155,7 @@ export class Changes {
   }
 
   #startOver(lanes: LaneSet, row: FullRow, notBeforeMs: number, nowMs: number): void {
-    const from = storedState(row);
+    const from = storedState(row.state);
     row.attempts = 0;
     row.crashes = 0;
     row.releases = 0;
@@ -167,9 +176,17 @@ export class Changes {
     this.#write(row);
   }
 
+  /** A task that was set aside for its host is ready again. */
+  #comeBack(lanes: LaneSet, row: FullRow): void {
+    this.#holds.leave(row);
+    row.state = STATE.ready;
+    lanes.count(lanes.get(row.lane), "barred", "ready");
+  }
+
   /** Gives a waiting task another due time, and the state that goes with it. */
   #move(lanes: LaneSet, row: FullRow, from: StoredState, atMs: number, nowMs: number): void {
     row.due_ms = Math.max(atMs, nowMs);
+    this.#holds.leave(row);
     let to: StoredState;
     if (row.due_ms > nowMs) {
       // A retry keeps its place at the head of its ordering key; a first run that moves away lets the next one go.
@@ -194,6 +211,7 @@ export class Changes {
       row.finished_ms,
       row.expires_ms,
       row.ordering,
+      row.hold,
       row.reason,
       row.seq,
     );

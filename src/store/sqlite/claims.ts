@@ -2,10 +2,12 @@
 
 import { PRIORITIES, PriorityTurns } from "../../core/priority.ts";
 import type { Claim, ClaimedTask, ClaimRequest } from "../../core/store.ts";
+import type { Aside, Asides } from "./aside.ts";
 import { type ClaimRow, claimedTaskOf, STATE, type TaskRow } from "./codec.ts";
 import type { Database } from "./database.ts";
 import { deal, type Room, type Seat } from "./deal.ts";
 import type { Flow } from "./flows.ts";
+import type { Holds } from "./holds.ts";
 import type { Lane, LaneSet } from "./lanes.ts";
 import type { Orderings } from "./orderings.ts";
 
@@ -17,6 +19,10 @@ const MIN_PROMOTED = 100;
 const MAX_HELD_BACK = 1_000;
 /** Lanes looked at together once those before were all held back. */
 const WIDE_LOOK = 256;
+
+const SELECT_CLAIM = `
+  SELECT t.seq, t.id, t.scheduled_ms, t.attempts, t.crashes, t.fence, t.first_attempt_ms, s.spec, s.body
+  FROM tasks t JOIN specs s ON s.seq = t.seq`;
 
 const RANKS = PRIORITIES.map((_, rank) => rank);
 
@@ -31,12 +37,11 @@ function prepareAll(db: Database) {
     ),
     promote: db.prepare("UPDATE tasks SET state = ? WHERE seq = ?"),
     head: db.prepare<ClaimRow>(
-      `SELECT t.seq, t.id, t.scheduled_ms, t.attempts, t.crashes, t.fence, t.first_attempt_ms, s.spec, s.body
-       FROM tasks t JOIN specs s ON s.seq = t.seq
-       WHERE t.lane = ? AND t.state = ${STATE.ready} ORDER BY t.due_ms, t.seq LIMIT ?`,
+      `${SELECT_CLAIM} WHERE t.lane = ? AND t.state = ${STATE.ready} ORDER BY t.due_ms, t.seq LIMIT ?`,
     ),
+    barred: db.prepare<ClaimRow>(`${SELECT_CLAIM} WHERE t.seq = ?`),
     lease: db.prepare(
-      `UPDATE tasks SET state = ${STATE.running}, fence = ?, lease_ms = ?, worker = ? WHERE seq = ?`,
+      `UPDATE tasks SET state = ${STATE.running}, hold = NULL, fence = ?, lease_ms = ?, worker = ? WHERE seq = ?`,
     ),
   };
 }
@@ -49,6 +54,8 @@ interface Taking {
   readonly tasks: ClaimedTask[];
   /** The pull queue they are taken from; null for the rings. */
   readonly pulled: Flow | null;
+  /** What sets tasks of held hosts aside; null where none is held, or the tasks are not for workers. */
+  readonly aside: Aside | null;
   /** Lanes that were looked at and gave nothing. */
   heldBack: number;
 }
@@ -57,12 +64,16 @@ interface Taking {
 export class Claims {
   readonly #statements: ReturnType<typeof prepareAll>;
   readonly #orderings: Orderings;
+  readonly #holds: Holds;
+  readonly #asides: Asides;
   /** Whose turn it is among the priorities; each process keeps its own, so all of them together keep the weights. */
   readonly #turns = new PriorityTurns();
 
-  constructor(db: Database, orderings: Orderings) {
+  constructor(db: Database, orderings: Orderings, holds: Holds, asides: Asides) {
     this.#statements = prepareAll(db);
     this.#orderings = orderings;
+    this.#holds = holds;
+    this.#asides = asides;
   }
 
   /** Promotes and leases within the caller's transaction. */
@@ -70,26 +81,33 @@ export class Claims {
     const pulled = request.queue === undefined ? null : lanes.flows.pullFrom(request.queue);
     // From a queue that is for workers nothing is handed out by its name.
     if (pulled !== null && !lanes.flows.isPull(pulled.id)) return { tasks: [], nextInMs: null };
-    this.#promote(lanes, Math.max(request.limit * PROMOTE_FACTOR, MIN_PROMOTED), nowMs);
+    const promoted = Math.max(request.limit * PROMOTE_FACTOR, MIN_PROMOTED);
+    this.#promote(lanes, promoted, nowMs);
+    this.#holds.bringBack(lanes, promoted);
     for (const queue of lanes.flows.due()) lanes.flows.touch(queue, request.limit);
     lanes.settle();
-    const taking: Taking = { lanes, request, nowMs, tasks: [], pulled, heldBack: 0 };
+    const aside = pulled === null ? this.#asides.begin(lanes, nowMs) : null;
+    const taking: Taking = { lanes, request, nowMs, tasks: [], pulled, aside, heldBack: 0 };
     const { tasks } = taking;
+    aside?.probe(request.limit, (lane, seq) => this.#takeProbe(taking, lane, seq));
     const hasWork = (rank: number) =>
       pulled === null
         ? lanes.hasWork(rank)
         : lanes.flows.room(pulled) > 0 && lanes.pulled(pulled.id, rank, 1).length > 0;
     let active = RANKS.filter(hasWork);
-    // Each round fills the claim, or empties the ring of a priority, or parks lanes, which it may only so often.
-    while (tasks.length < request.limit && active.length > 0 && taking.heldBack < MAX_HELD_BACK) {
-      const dealt = this.#turns.deal(request.limit - tasks.length, active);
-      for (const rank of active) this.#takeRank(taking, rank, dealt[rank] ?? 0);
+    let asked: readonly number[] = active;
+    // Each round fills the claim, or empties the ring of a priority, or parks lanes or sets tasks aside, which it may
+    // only so often.
+    while (tasks.length < request.limit && asked.length > 0 && taking.heldBack < MAX_HELD_BACK) {
+      const dealt = this.#turns.deal(request.limit - tasks.length, asked);
+      for (const rank of asked) this.#takeRank(taking, rank, dealt[rank] ?? 0);
       const { unparked } = lanes;
       lanes.settle();
       active = (lanes.unparked > unparked || pulled !== null ? RANKS : active).filter(hasWork);
+      asked = aside === null ? active : aside.toAsk(active);
     }
     lanes.flows.flush();
-    return { tasks, nextInMs: active.length > 0 ? 0 : this.#nextInMs(lanes, nowMs) };
+    return { tasks, nextInMs: active.length > 0 ? 0 : this.#nextInMs(taking) };
   }
 
   /** Takes up to `turns` tasks from one priority: every lane of the ring has its turn before any has a second. */
@@ -97,11 +115,15 @@ export class Claims {
     const { lanes, tasks, pulled } = taking;
     const wanted = tasks.length + turns;
     let width = turns;
+    let fruitless = 0;
     while (tasks.length < wanted && taking.heldBack < MAX_HELD_BACK) {
       const ring = pulled === null ? lanes.ring(rank, width) : this.#pulledLanes(taking, pulled, rank, width);
       if (ring.length === 0) return;
       const before = tasks.length;
-      this.#takeRound(taking, ring, wanted - before, ring.length < width);
+      const whole = ring.length < width;
+      this.#takeRound(taking, ring, wanted - before, whole);
+      fruitless = tasks.length > before ? 0 : fruitless + 1;
+      if (taking.aside?.endsRank(rank, fruitless, whole ? ring.length : width + 1)) return;
       width = tasks.length > before ? wanted - tasks.length : Math.max(width, WIDE_LOOK);
     }
   }
@@ -168,23 +190,40 @@ export class Claims {
     lanes.flows.touch(queue, 0);
   }
 
-  /** Takes `count` tasks from the head of a lane. */
-  #takeLane({ lanes, request, nowMs, tasks }: Taking, lane: Lane, count: number): void {
-    const rows = this.#statements.head.all(lane.id, count);
+  /** Takes `count` tasks from the head of a lane, or fewer where their hosts are held back. */
+  #takeLane(taking: Taking, lane: Lane, count: number): void {
+    const { lanes, aside } = taking;
+    const chosen = aside?.choose(lane, count);
+    const rows = this.#statements.head.all(lane.id, chosen?.count ?? count);
+    for (const row of rows) this.#lease(taking, lane, row, chosen?.probes.has(row.seq) ?? false);
+    this.#countTaken(taking, lane, "ready", rows.length);
+    // A counter that promises more than is there would keep an empty lane in the ring for ever.
+    if (chosen === undefined ? rows.length < count : chosen.isAll) lane.ready = 0;
+    lanes.keep(lane);
+  }
+
+  /** Takes a task that was set aside, to try its host with it. */
+  #takeProbe(taking: Taking, lane: Lane, seq: number): void {
+    const row = this.#statements.barred.get(seq);
+    if (row === undefined) throw new Error("a task that was set aside is missing from the store");
+    this.#lease(taking, lane, row, true);
+    this.#countTaken(taking, lane, "barred", 1);
+  }
+
+  #lease({ lanes, request, nowMs, tasks }: Taking, lane: Lane, row: ClaimRow, isProbe: boolean): void {
+    // The time makes the fence grow even where a power cut has undone the record of an earlier lease.
+    const fence = Math.max(row.fence + 1, nowMs);
     const leaseUntilMs = nowMs + request.leaseMs;
+    this.#statements.lease.run(fence, leaseUntilMs, request.worker, row.seq);
     const rules = lanes.rules.ofClaimed(lane.queue);
     const clientRules = lanes.rules.ofClaimant(lane.client);
-    for (const row of rows) {
-      // The time makes the fence grow even where a power cut has undone the record of an earlier lease.
-      const fence = Math.max(row.fence + 1, nowMs);
-      this.#statements.lease.run(fence, leaseUntilMs, request.worker, row.seq);
-      tasks.push(claimedTaskOf(row, lane, rules, clientRules, fence, leaseUntilMs));
-    }
-    lanes.count(lane, "ready", "running", rows.length);
-    lanes.flows.take(lanes.flows.get("client", lane.client), rows.length);
-    lanes.flows.take(lanes.flows.get("queue", lane.queue), rows.length);
-    // A counter that promises more than is there would keep an empty lane in the ring for ever.
-    if (rows.length < count) lane.ready = 0;
+    tasks.push(claimedTaskOf(row, lane, rules, clientRules, fence, leaseUntilMs, isProbe));
+  }
+
+  #countTaken({ lanes }: Taking, lane: Lane, from: "ready" | "barred", count: number): void {
+    lanes.count(lane, from, "running", count);
+    lanes.flows.take(lanes.flows.get("client", lane.client), count);
+    lanes.flows.take(lanes.flows.get("queue", lane.queue), count);
   }
 
   #promote(lanes: LaneSet, limit: number, nowMs: number): void {
@@ -195,11 +234,14 @@ export class Claims {
     }
   }
 
-  /** How long until the next waiting task falls due or a queue's next token comes: 0 when one already has. */
-  #nextInMs(lanes: LaneSet, nowMs: number): number | null {
+  /** How long until a task falls due, a queue's next token comes or a host is probed: 0 when it is time already. */
+  #nextInMs({ lanes, nowMs, pulled }: Taking): number | null {
     const dueMs = this.#statements.nextDue.get()?.due ?? null;
-    const dueInMs = dueMs === null ? null : Math.max(0, dueMs - nowMs);
+    // Only workers probe, and only tasks that are for them.
+    const probeMs = pulled === null ? this.#holds.nextAtMs() : null;
+    const times = [dueMs, probeMs].flatMap((atMs) => (atMs === null ? [] : [Math.max(0, atMs - nowMs)]));
     const tokenInMs = lanes.flows.nextInMs();
-    return dueInMs === null || tokenInMs === null ? (dueInMs ?? tokenInMs) : Math.min(dueInMs, tokenInMs);
+    if (tokenInMs !== null) times.push(tokenInMs);
+    return times.length === 0 ? null : Math.min(...times);
   }
 }

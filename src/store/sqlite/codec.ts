@@ -9,7 +9,8 @@ import type { Attempt, NewTask, Target, Task, TaskState } from "../../core/task.
 
 /**
  * States as they are stored; the partial indexes in migrations.ts name these numbers.
- * `held` is a ready task that waits for its ordering key; callers see it as `ready`.
+ * `held` is a ready task that waits for its ordering key, `barred` one whose host is held back; callers see both as
+ * `ready`.
  */
 export const STATE = {
   scheduled: 0,
@@ -20,6 +21,7 @@ export const STATE = {
   dead: 5,
   cancelled: 6,
   held: 7,
+  barred: 8,
 } as const;
 export type StoredState = keyof typeof STATE;
 export type StateCode = (typeof STATE)[StoredState];
@@ -33,6 +35,7 @@ const NAMES: readonly TaskState[] = [
   "dead",
   "cancelled",
   "ready",
+  "ready",
 ];
 
 /** The public name of a stored state. */
@@ -40,6 +43,11 @@ export function stateName(code: number): TaskState {
   const name = NAMES[code];
   if (name === undefined) throw new RangeError(`no task state has the code ${code}`);
   return name;
+}
+
+/** The stored state behind a code. */
+export function storedState(code: StateCode): StoredState {
+  return code === STATE.held ? "held" : code === STATE.barred ? "barred" : stateName(code);
 }
 
 /** The changing part of a task. */
@@ -62,6 +70,8 @@ export interface TaskRow {
   expires_ms: number | null;
   retention_ms: number | null;
   ordering: number | null;
+  /** What it is set aside for while it is `barred`: an id in the table `holds`. */
+  hold: number | null;
   named: 0 | 1;
   reason: string | null;
   attempt_log: string | null;
@@ -203,6 +213,7 @@ export function claimedTaskOf(
   clientRules: ClientRules | null,
   fence: number,
   leaseUntilMs: number,
+  isProbe: boolean,
 ): ClaimedTask {
   const spec = decodeSpec(row.spec);
   return {
@@ -213,6 +224,7 @@ export function claimedTaskOf(
     target: targetOf(spec, row.body),
     timeoutMs: spec.timeoutMs ?? null,
     retry: spec.retry ?? {},
+    name: spec.name ?? null,
     metadata: spec.metadata ?? {},
     traceparent: spec.traceparent ?? null,
     callbackUrl: spec.callbackUrl ?? null,
@@ -225,6 +237,7 @@ export function claimedTaskOf(
     crashes: row.crashes,
     fence,
     leaseUntilMs,
+    isProbe,
   };
 }
 

@@ -36,6 +36,7 @@ const COUNTERS = [
   "dead",
   "cancelled",
   "held",
+  "barred",
 ] as const;
 
 function prepareAll(db: Database) {
@@ -253,6 +254,7 @@ export class LaneSet {
           lane.dead,
           lane.cancelled,
           lane.held,
+          lane.barred,
           lane.id,
         );
       }

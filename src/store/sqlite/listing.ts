@@ -36,12 +36,12 @@ function prepareAll(db: Database) {
       `${SELECT_FULL}
        WHERE t.seq < ?1 AND t.seq >= ?2
          AND (?3 IS NULL OR l.queue = ?3) AND (?4 IS NULL OR l.client = ?4)
-         AND (?5 IS NULL OR t.state = ?5 OR t.state = ?6)
-         AND t.created_ms >= ?7 AND t.created_ms < ?8
-       ORDER BY t.seq DESC LIMIT ?9`,
+         AND (?5 IS NULL OR t.state = ?5 OR t.state = ?6 OR t.state = ?7)
+         AND t.created_ms >= ?8 AND t.created_ms < ?9
+       ORDER BY t.seq DESC LIMIT ?10`,
     ),
     counts: db.prepare<CountRow>(
-      `SELECT queue, rank, sum(scheduled) AS scheduled, sum(ready) + sum(held) AS ready, sum(running) AS running,
+      `SELECT queue, rank, sum(scheduled) AS scheduled, sum(ready) + sum(held) + sum(barred) AS ready, sum(running) AS running,
          sum(retrying) AS retrying, sum(succeeded) AS succeeded, sum(dead) AS dead, sum(cancelled) AS cancelled
        FROM lanes GROUP BY queue, rank ORDER BY queue, rank`,
     ),
@@ -82,6 +82,7 @@ export class Listing {
           filter.clientId ?? null,
           filter.state === undefined ? null : STATE[filter.state],
           filter.state === "ready" ? STATE.held : null,
+          filter.state === "ready" ? STATE.barred : null,
           filter.fromMs ?? 0,
           filter.toMs ?? Number.MAX_SAFE_INTEGER,
           wanted,

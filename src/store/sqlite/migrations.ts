@@ -192,6 +192,28 @@ const MIGRATIONS: readonly Migration[] = [
   `,
     fill: fillSettings,
   },
+  {
+    sql: `
+  -- Hosts whose tasks are held back: at next_ms one of them is handed out as a probe. A row whose host is null is one
+  -- that was let go, and whose tasks are still to come back. barred counts the tasks set aside for it, and looked is
+  -- the lane up to which none was found that may be the probe.
+  CREATE TABLE holds (
+    id      INTEGER PRIMARY KEY,
+    host    TEXT UNIQUE,
+    next_ms INTEGER NOT NULL,
+    for_ms  INTEGER NOT NULL,
+    barred  INTEGER NOT NULL DEFAULT 0,
+    looked  INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE INDEX holds_next  ON holds (next_ms, id) WHERE host IS NOT NULL;
+  CREATE INDEX holds_probe ON holds (next_ms, id) WHERE host IS NOT NULL AND barred > 0;
+  CREATE INDEX holds_ended ON holds (id) WHERE host IS NULL;
+
+  ALTER TABLE lanes ADD COLUMN barred INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE tasks ADD COLUMN hold INTEGER;
+  CREATE INDEX tasks_barred ON tasks (hold, lane, due_ms, seq) WHERE state = 8;
+  `,
+  },
 ];
 
 /** The first settings: the built-in tiers, the default queue, and every client and queue that has tasks already. */

@@ -2,8 +2,9 @@
 
 import type { PurgeProgress } from "../../core/store.ts";
 import { isWaiting } from "../../core/task.ts";
-import { STATE, stateName, type TaskRow } from "./codec.ts";
+import { stateName, storedState, type TaskRow } from "./codec.ts";
 import type { Database } from "./database.ts";
+import type { Holds } from "./holds.ts";
 import type { LaneSet } from "./lanes.ts";
 import type { Names } from "./names.ts";
 import type { Orderings } from "./orderings.ts";
@@ -19,7 +20,7 @@ interface PurgeRow {
   removed: number;
 }
 
-type PassedRow = Pick<TaskRow, "seq" | "id" | "lane" | "state" | "ordering" | "named">;
+type PassedRow = Pick<TaskRow, "seq" | "id" | "lane" | "state" | "ordering" | "hold" | "named">;
 
 function prepareAll(db: Database) {
   return {
@@ -32,7 +33,7 @@ function prepareAll(db: Database) {
     goOn: db.prepare("UPDATE purges SET done = ?, removed = ? WHERE id = ?"),
     remove: db.prepare("DELETE FROM purges WHERE queue = ?"),
     passed: db.prepare<PassedRow>(
-      `SELECT seq, id, lane, state, ordering, named FROM tasks
+      `SELECT seq, id, lane, state, ordering, hold, named FROM tasks
        WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?`,
     ),
     spareRunning: db.prepare(
@@ -52,11 +53,13 @@ export class Purges {
   readonly #statements: ReturnType<typeof prepareAll>;
   readonly #names: Names;
   readonly #orderings: Orderings;
+  readonly #holds: Holds;
 
-  constructor(db: Database, names: Names, orderings: Orderings) {
+  constructor(db: Database, names: Names, orderings: Orderings, holds: Holds) {
     this.#statements = prepareAll(db);
     this.#names = names;
     this.#orderings = orderings;
+    this.#holds = holds;
   }
 
   /** Begins anew, whatever was under way in the queue. */
@@ -89,7 +92,8 @@ export class Purges {
     const marked = rows.filter((row) => this.#isMarked(lanes, purge.queue, row));
     for (const row of marked) {
       this.#names.drop(row);
-      settlements.drop(lanes, row, row.state === STATE.held ? "held" : stateName(row.state));
+      this.#holds.leave(row);
+      settlements.drop(lanes, row, storedState(row.state));
     }
     // Only now do their ordering keys go on, so that none of them goes to another of those just removed.
     for (const row of marked) this.#orderings.leave(lanes, row);

@@ -1,6 +1,7 @@
 /** Reading and changing settings, and letting go on at once what a change sets free. */
 
 import type { Tier } from "../../core/client.ts";
+import type { Queue } from "../../core/queue.ts";
 import type {
   AuditEntry,
   Kept,
@@ -12,6 +13,7 @@ import type {
 import type { Audit } from "./audit.ts";
 import { badCursor } from "./cursor.ts";
 import type { Database } from "./database.ts";
+import type { Holds } from "./holds.ts";
 import type { LaneSet } from "./lanes.ts";
 import type { Windows } from "./windows.ts";
 
@@ -44,12 +46,14 @@ export class Settings {
   readonly #db: Database;
   readonly #windows: Windows;
   readonly #audit: Audit;
+  readonly #holds: Holds;
 
-  constructor(db: Database, windows: Windows, audit: Audit) {
+  constructor(db: Database, windows: Windows, audit: Audit, holds: Holds) {
     this.#statements = prepareAll(db);
     this.#db = db;
     this.#windows = windows;
     this.#audit = audit;
+    this.#holds = holds;
   }
 
   read<K extends SettingsKind>(kind: K, id: string): Kept<SettingsOf[K]> | null {
@@ -89,6 +93,7 @@ export class Settings {
     if ((rules.get(kind, id)?.revision ?? null) !== from) return false;
     // What its rate has earned until now it has earned by the rules it had until now.
     if (kind === "queue") flows.room(flows.get("queue", id));
+    const before = kind === "queue" ? rules.queue(id) : null;
     if (value === null) rules.remove(kind, id);
     else rules.put(kind, id, value);
     if (kind === "client" && value === null) this.#windows.forget(id);
@@ -99,12 +104,17 @@ export class Settings {
       const flow = flows.get(kind === "client" ? "client" : "queue", id);
       flows.renew(flow);
       if (kind === "queue" && flows.isPull(id)) lanes.parkAll(id);
+      if (before !== null && isElsewhere(before, rules.queue(id))) this.#holds.lookAgain(id);
       flows.touch(flow, MAX_LET_ON);
     }
     this.#audit.add(audit);
     return true;
   }
 }
+
+/** Whether a queue's tasks go to other hosts than before, or to none. */
+const isElsewhere = (before: Queue, after: Queue): boolean =>
+  before.target?.url !== after.target?.url || before.mode !== after.mode;
 
 const keptOf = <T>({ id, value, revision }: SettingsRow): Kept<T> => ({
   id,

@@ -11,6 +11,7 @@ import {
   type ClientUse,
   type Durability,
   type EnqueueAnswer,
+  type HeldHost,
   type Kept,
   type LaneCounts,
   type LeaseRef,
@@ -37,11 +38,13 @@ import {
 } from "../../core/store.ts";
 import type { NewTask, Task, TaskState } from "../../core/task.ts";
 import { Acceptance } from "./accept.ts";
+import { Asides } from "./aside.ts";
 import { Audit } from "./audit.ts";
 import { Changes } from "./changes.ts";
 import { Claims } from "./claims.ts";
 import { Database } from "./database.ts";
 import { Flows } from "./flows.ts";
+import { Holds } from "./holds.ts";
 import { type LaneSet, Lanes } from "./lanes.ts";
 import { Listing } from "./listing.ts";
 import { Names } from "./names.ts";
@@ -84,6 +87,7 @@ class SqliteStore implements TaskStore {
   readonly #clock: Clock;
   readonly #durability: Durability;
   readonly #lanes: Lanes;
+  readonly #holds: Holds;
   readonly #acceptance: Acceptance;
   readonly #claims: Claims;
   readonly #settlements: Settlements;
@@ -106,16 +110,18 @@ class SqliteStore implements TaskStore {
     this.#durability = db.inMemory ? "memory" : "disk";
     const names = new Names(db, settings.dedupWindowMs);
     const orderings = new Orderings(db);
+    const holds = new Holds(db);
+    this.#holds = holds;
     this.#windows = new Windows(db);
     this.#audit = new Audit(db);
-    this.#settings = new Settings(db, this.#windows, this.#audit);
+    this.#settings = new Settings(db, this.#windows, this.#audit, holds);
     this.#assertTier(settings.defaultTier);
     this.#lanes = new Lanes(db, new Rules(db, settings.defaultTier), new Flows(db));
     this.#acceptance = new Acceptance(db, this.#lanes, names, orderings, this.#windows, settings);
-    this.#claims = new Claims(db, orderings);
+    this.#claims = new Claims(db, orderings, holds, new Asides(db, holds));
     this.#settlements = new Settlements(db, names, orderings, this.#acceptance, settings);
-    this.#purges = new Purges(db, names, orderings);
-    this.#changes = new Changes(db, names, orderings, this.#settlements, this.#purges);
+    this.#purges = new Purges(db, names, orderings, holds);
+    this.#changes = new Changes(db, names, orderings, this.#settlements, this.#purges, holds);
     this.#listing = new Listing(db);
     this.#retention = new Retention(db, names, this.#settlements, settings);
     this.#workers = new Workers(db);
@@ -228,6 +234,16 @@ class SqliteStore implements TaskStore {
     );
   }
 
+  async holdHost(host: string, forMs: number): Promise<void> {
+    const nowMs = this.#clock.now();
+    this.#db.transaction("process", () => this.#holds.hold(host, forMs, nowMs));
+  }
+
+  async freeHost(host: string): Promise<void> {
+    this.#db.transaction("process", () => this.#holds.free(host));
+    this.#wake.tell("work");
+  }
+
   async rescue(limit: number): Promise<readonly Rescued[]> {
     const rescued = this.#inLanes("process", (lanes, nowMs) => this.#settlements.rescue(lanes, limit, nowMs));
     if (rescued.length > 0) this.#wake.tell("work");
@@ -304,6 +320,10 @@ class SqliteStore implements TaskStore {
   async audit({ limit, cursor }: { readonly limit: number; readonly cursor?: string }): Promise<AuditPage> {
     assertWithin("limit", limit, MAX_PAGE);
     return this.#audit.page(limit, cursor);
+  }
+
+  async heldHosts(): Promise<readonly HeldHost[]> {
+    return this.#holds.list();
   }
 
   onHint(listener: (hint: StoreHint) => void): () => void {

@@ -2,7 +2,7 @@
 
 import type { Target } from "../../core/task.ts";
 import type { TargetProblem } from "../../core/transport.ts";
-import { forbiddenHost } from "./guard.ts";
+import type { Guard } from "./guard.ts";
 
 /** The methods a task may use. Others would not arrive as written: Bun's fetch turns those it does not know into GET. */
 const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
@@ -48,13 +48,16 @@ export function methodProblem(target: Target): TargetProblem | null {
   return null;
 }
 
-/** Every problem of a target. Names are not resolved here: that is the delivery's business, at every attempt. */
-export function checkTarget(target: Target, allowPrivate: boolean): readonly TargetProblem[] {
+/**
+ * Every problem of a target; without a guard, those of its form alone. Names are not resolved here: that is the
+ * delivery's business, at every attempt.
+ */
+export function checkTarget(target: Target, guard: Guard | null): readonly TargetProblem[] {
   const problems: TargetProblem[] = [];
   const parsed = parseTargetUrl(target.url);
   if (parsed.kind === "problem") problems.push(parsed.problem);
-  else if (!allowPrivate) {
-    const forbidden = forbiddenHost(parsed.url.hostname);
+  else {
+    const forbidden = guard?.forbidsHost(parsed.url.hostname) ?? null;
     if (forbidden !== null) {
       problems.push({ path: "task.url", message: `${forbidden}, which is not allowed`, forbidden: true });
     }

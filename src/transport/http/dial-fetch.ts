@@ -1,15 +1,47 @@
 /** Sends a request by Bun's fetch, to the very address that was judged. */
 
-import type { Answer, Call } from "./dial.ts";
-import { isNotConnected } from "./failure.ts";
-import { literalAddress } from "./guard.ts";
+import type { Answer, Call, Dialler } from "./dial.ts";
+import { codeOf, isNotConnected } from "./failure.ts";
+import { literalAddress, withoutRootDots } from "./guard.ts";
 import { MAX_RESPONSE_BYTES, readBounded } from "./response.ts";
 
 /** No name needs more: a host that refused on all of these is down. */
 const MAX_ADDRESSES_TRIED = 4;
 
+/** Hosts in doubt that are remembered; past it all are forgotten, and the next delivery to each tells again. */
+const MAX_DOUBTFUL = 1_000;
+
+/**
+ * fetch does not tell whether it is still connecting, which to a host that drops packets takes it two minutes. So
+ * where an exchange ended without an answer, the host's next one goes by `careful`, which bounds that and tries other
+ * addresses meanwhile, until one is answered.
+ */
+export function createFetchDialler(careful: Dialler): Dialler {
+  const doubtful = new Set<string>();
+  return {
+    dial: async (call) => {
+      const { host } = call.url;
+      if (doubtful.has(host)) {
+        const answer = await careful.dial(call);
+        doubtful.delete(host);
+        return answer;
+      }
+      try {
+        return await dialWithFetch(call);
+      } catch (thrown) {
+        if (call.signal.aborted || codeOf(thrown) === "ETIMEDOUT") {
+          if (doubtful.size >= MAX_DOUBTFUL) doubtful.clear();
+          doubtful.add(host);
+        }
+        throw thrown;
+      }
+    },
+    close: () => careful.close(),
+  };
+}
+
 /** Dials one address after the other until one connects. */
-export async function dialWithFetch(call: Call): Promise<Answer> {
+async function dialWithFetch(call: Call): Promise<Answer> {
   const { url, addresses } = call;
   if (addresses === null || literalAddress(url.hostname) !== null) {
     return new FetchAnswer(await fetch(url.href, initOf(call)));
@@ -47,7 +79,7 @@ function initAt(call: Call): BunFetchRequestInit {
   const init = initOf(call);
   init.headers = { ...call.headers, host: call.url.host };
   // A server's certificate never has the trailing dot that a name may be written with (RFC 6066, section 3).
-  if (call.url.protocol === "https:") init.tls = { serverName: call.url.hostname.replace(/\.+$/, "") };
+  if (call.url.protocol === "https:") init.tls = { serverName: withoutRootDots(call.url.hostname) };
   return init;
 }
 

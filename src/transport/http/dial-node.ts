@@ -1,23 +1,35 @@
-/** Sends a request by node:http, where Bun's fetch is not there to do it. */
+/** Sends a request by node:http, where Bun's fetch is not there to do it or cannot tell how far it came. */
 
 import http from "node:http";
 import https from "node:https";
-import type { LookupFunction } from "node:net";
-import type { Answer, Call, Dialler } from "./dial.ts";
+import type { LookupFunction, Socket } from "node:net";
+import type { Answer, Call, DialClock, Dialler } from "./dial.ts";
+import { codedError } from "./failure.ts";
+import { literalAddress, withoutRootDots } from "./guard.ts";
 import { readBounded } from "./response.ts";
 
+/** Until a connection is there, TLS included; the system alone would try for two minutes. */
+export const CONNECT_TIMEOUT_MS = 10_000;
+/** A target has no use for more; without an end to them Deno was seen to take 2 GB. */
+const MAX_PROVISIONAL = 100;
 /** Idle connections kept for the next delivery to one host. */
 const MAX_IDLE_SOCKETS = 256;
 
+/** What agents are made with. An empty proxyEnv, for NODE_USE_ENV_PROXY would let HTTP_PROXY and its kin decide the way out. */
+export const AGENT_OPTIONS = { keepAlive: true, maxFreeSockets: MAX_IDLE_SOCKETS, proxyEnv: {} };
+
 /** Connections are kept alive and belong to the dialler; closing it closes them. */
-export function createNodeDialler(): Dialler {
-  // An empty proxyEnv, for NODE_USE_ENV_PROXY would let HTTP_PROXY and its kin decide the way out.
-  const options = { keepAlive: true, maxFreeSockets: MAX_IDLE_SOCKETS, proxyEnv: {} };
-  const plain = new http.Agent(options);
-  const secure = new https.Agent(options);
+export function createNodeDialler(clock: DialClock): Dialler {
+  const plain = new http.Agent(AGENT_OPTIONS);
+  const secure = new https.Agent(AGENT_OPTIONS);
   return {
-    dial: (call) =>
-      call.url.protocol === "https:" ? send(call, https.request, secure) : send(call, http.request, plain),
+    dial: (call) => {
+      const { addresses } = call;
+      const lookup = addresses === null ? {} : { lookup: lookupIn(addresses) };
+      return isSecure(call.url)
+        ? send(call, https.request, { ...originOf(call.url), ...lookup, agent: secure }, clock)
+        : send(call, http.request, { ...originOf(call.url), ...lookup, agent: plain }, clock);
+    },
     close: () => {
       plain.destroy();
       secure.destroy();
@@ -25,31 +37,63 @@ export function createNodeDialler(): Dialler {
   };
 }
 
-function send(call: Call, request: typeof http.request, agent: http.Agent): Promise<Answer> {
-  const { url, addresses, signal } = call;
+export function isSecure(url: URL): boolean {
+  return url.protocol === "https:";
+}
+
+/** Where a URL is to be asked, and the name that its certificate must have. */
+export function originOf(url: URL): https.RequestOptions {
+  const literal = literalAddress(url.hostname);
+  return {
+    host: literal ?? url.hostname,
+    port: url.port === "" ? (isSecure(url) ? 443 : 80) : Number(url.port),
+    path: `${url.pathname}${url.search}`,
+    ...(isSecure(url) && literal === null ? { servername: withoutRootDots(url.hostname) } : {}),
+  };
+}
+
+/** Sends a call by `request`, to where the options say. Rejects as {@link Dialler.dial} does. */
+export function send(
+  call: Call,
+  request: typeof http.request,
+  options: https.RequestOptions,
+  clock: DialClock,
+): Promise<Answer> {
+  const { signal } = call;
   return new Promise((resolve, reject) => {
-    const outgoing = request(url, {
-      agent,
-      method: call.method,
-      headers: { ...call.headers, ...lengthOf(call) },
-      ...(addresses === null ? {} : { lookup: lookupIn(addresses) }),
-    });
-    const abort = () => {
+    const headers = { host: call.url.host, ...call.headers, ...lengthOf(call) };
+    const outgoing = request({ ...options, method: call.method, headers });
+    const fail = (reason: unknown) => {
       outgoing.destroy();
-      reject(signal.reason);
+      reject(reason);
     };
+    const abort = () => fail(signal.reason);
     signal.addEventListener("abort", abort, { once: true });
     outgoing.once("close", () => signal.removeEventListener("abort", abort));
     outgoing.on("error", reject);
+    outgoing.once("socket", (socket) => boundConnect(socket, isSecure(call.url), clock, fail));
+    let provisional = 0;
+    outgoing.on("information", () => {
+      provisional++;
+      if (provisional > MAX_PROVISIONAL) fail(codedError("EndlessProvisional"));
+    });
     outgoing.once("response", (incoming) => resolve(new NodeAnswer(incoming, signal)));
     outgoing.once("upgrade", (_incoming, socket) => {
       socket.destroy();
-      reject(Object.assign(new Error("an upgrade that was not asked for"), { code: "UnrequestedUpgrade" }));
+      reject(codedError("UnrequestedUpgrade"));
     });
     if (call.body === null) outgoing.end();
     else outgoing.end(call.body);
     if (signal.aborted) abort();
   });
+}
+
+/** Gives a new connection its time; a kept one is there. */
+function boundConnect(socket: Socket, isTls: boolean, clock: DialClock, fail: (reason: Error) => void): void {
+  if (!socket.connecting) return;
+  const cancel = clock.after(CONNECT_TIMEOUT_MS, () => fail(codedError("ETIMEDOUT")));
+  socket.once(isTls ? "secureConnect" : "connect", cancel);
+  socket.once("close", cancel);
 }
 
 function lengthOf({ method, body }: Call): Record<string, string> {

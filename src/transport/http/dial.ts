@@ -1,12 +1,14 @@
 /** The seam between what a delivery is and how this runtime sends it: fetch on Bun, node:http elsewhere. */
 
-import { dialWithFetch } from "./dial-fetch.ts";
+import type { Clock } from "../../core/clock.ts";
+import { createFetchDialler } from "./dial-fetch.ts";
 import { createNodeDialler } from "./dial-node.ts";
+import { createProxyDialler } from "./dial-proxy.ts";
 
 /** One request, ready to be sent. */
 export interface Call {
   readonly url: URL;
-  /** The only addresses that may be dialled, best first; null leaves the name to the runtime. */
+  /** The only addresses that may be dialled, best first; null leaves the name to the runtime, or to the proxy. */
   readonly addresses: readonly string[] | null;
   readonly method: string;
   /** Named in lower case. */
@@ -36,10 +38,14 @@ export interface Dialler {
   close(): void;
 }
 
+export type DialClock = Pick<Clock, "after">;
+
 /**
- * The dialler that fits the runtime. Bun's fetch is twice as fast as its node:http, and takes a server name
- * for an address; Deno's fetch can do neither that nor ignore a proxy, but its node:http can.
+ * The dialler that fits the runtime, or the one through a proxy. Bun's fetch is twice as fast as its node:http, and
+ * takes a server name for an address; Deno's fetch can do neither that nor ignore a proxy, but its node:http can.
  */
-export function createDialler(): Dialler {
-  return "Bun" in globalThis ? { dial: dialWithFetch, close: () => {} } : createNodeDialler();
+export function createDialler(clock: DialClock, proxyUrl: string | null): Dialler {
+  if (proxyUrl !== null) return createProxyDialler(proxyUrl, clock);
+  const byNode = createNodeDialler(clock);
+  return "Bun" in globalThis ? createFetchDialler(byNode) : byNode;
 }

@@ -27,6 +27,7 @@ const WORDS: Readonly<Record<string, string>> = {
   Malformed_HTTP_Response: "the answer is not HTTP",
   ResponseHeadersTooLarge: "the answer's headers are too large",
   HPE_HEADER_OVERFLOW: "the answer's headers are too large",
+  EndlessProvisional: "provisional answers (1xx) without end",
   UnrequestedUpgrade: "the answer switches to a protocol that was not asked for",
 };
 
@@ -39,10 +40,18 @@ const NOT_CONNECTED: ReadonlySet<string> = new Set([
   "EAFNOSUPPORT",
 ]);
 
+/** Codes that tell of the proxy, where one is used, beside those: nothing of the target's can cause them. */
+const PROXY_UNREACHED: ReadonlySet<string> = new Set(["ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN", "EAI_FAIL"]);
+
 /** The code of whatever was thrown, or an empty text. */
-function codeOf(thrown: unknown): string {
+export function codeOf(thrown: unknown): string {
   const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
   return typeof code === "string" && /^\w{1,60}$/.test(code) ? code : "";
+}
+
+/** An error that says nothing but its code, by which its words are found. */
+export function codedError(code: string): Error {
+  return Object.assign(new Error(code), { code });
 }
 
 /** Whether no connection came about. */
@@ -58,6 +67,32 @@ export function wordsFor(thrown: unknown, host: string): string {
   if (code.startsWith("HPE_")) return "the answer is not HTTP";
   if (code.startsWith("ERR_SSL_") || code.startsWith("ERR_TLS_")) return `TLS handshake failed (${code})`;
   return code === "" ? "the exchange broke off" : `the exchange broke off (${code})`;
+}
+
+/** What the egress proxy did not do for us. Its message is in words for a person. */
+export class ProxyFailure extends Error {
+  /** Whether the target is to blame, as far as the proxy says. */
+  readonly hostAtFault: boolean;
+
+  constructor(message: string, hostAtFault: boolean) {
+    super(message);
+    this.hostAtFault = hostAtFault;
+  }
+
+  /** It answered the wish for a connection with something else; by a 5xx it says that it could not make one. */
+  static answered(status: number): ProxyFailure {
+    const refusal =
+      status >= 200 && status < 300 ? "sent bytes before the target could" : wordsForStatus(status);
+    return new ProxyFailure(`the egress proxy ${refusal}`, status >= 500);
+  }
+}
+
+/** What went wrong on the way to the proxy, or null where it was elsewhere. */
+export function proxyFailureFor(thrown: unknown): ProxyFailure | null {
+  if (thrown instanceof ProxyFailure) return thrown;
+  const code = codeOf(thrown);
+  if (!NOT_CONNECTED.has(code) && !PROXY_UNREACHED.has(code)) return null;
+  return new ProxyFailure(`the egress proxy cannot be reached: ${wordsFor(thrown, "its host")}`, false);
 }
 
 /** One line on an answer that is not a success. */

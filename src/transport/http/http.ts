@@ -3,18 +3,22 @@
 import type { Clock } from "../../core/clock.ts";
 import type { Target } from "../../core/task.ts";
 import type { Delivery, Outcome, TargetProblem, Transport } from "../../core/transport.ts";
+import { AllowedHosts } from "./allowed-hosts.ts";
 import { checkTarget, methodProblem, type ParsedUrl, parseTargetUrl } from "./check.ts";
 import { type Answer, createDialler, type Dialler } from "./dial.ts";
-import { durationWords, wordsFor, wordsForStatus } from "./failure.ts";
+import { deferred, Exchange, noAnswer, refused } from "./exchange.ts";
+import { wordsForStatus } from "./failure.ts";
+import { Guard, type GuardRules } from "./guard.ts";
 import { deliveryHeaders } from "./headers.ts";
-import { type Resolve, resolvePublic, systemResolve } from "./resolve.ts";
+import { JudgedResolver, type Resolve, systemResolve } from "./resolve.ts";
 import { compressedExcerptOf, excerptOf } from "./response.ts";
 import { retryAfterMs } from "./retry-after.ts";
+import { signedHeaders } from "./signing.ts";
 
 /** What an HTTP transport is made of. */
-export interface HttpTransportOptions {
-  /** Whether addresses of this machine and its networks may be called; names are then not resolved here. */
-  readonly allowPrivate: boolean;
+export interface HttpTransportOptions extends GuardRules {
+  /** `http://[user:password@]host:port` of the only way out; none unless given. */
+  readonly proxyUrl?: string | null;
   /** Task Runner's own version, told to targets. */
   readonly version: string;
   readonly clock: Clock;
@@ -27,11 +31,6 @@ export interface HttpTransportOptions {
 /** Tasks tend to call the same few URLs, and reading one costs more than finding it; what it names is still judged anew. */
 const MAX_PARSED_URLS = 256;
 
-/** Why an exchange was ended by this side. */
-type Ending = "timeout" | "worker" | "close";
-
-type Failure = Extract<Outcome, { kind: "failed" }>;
-
 /** The transport of `http:` and `https:` URLs. */
 export function createHttpTransport(options: HttpTransportOptions): Transport {
   return new HttpTransport(options);
@@ -40,25 +39,29 @@ export function createHttpTransport(options: HttpTransportOptions): Transport {
 class HttpTransport implements Transport {
   readonly name = "http";
   readonly schemes = ["http:", "https:"];
-  readonly #allowPrivate: boolean;
+  readonly #guard: Guard;
+  readonly #allowedHosts = new AllowedHosts();
+  readonly #isProxied: boolean;
   readonly #userAgent: string;
   readonly #clock: Clock;
-  readonly #resolve: Resolve;
+  readonly #resolver: JudgedResolver;
   readonly #dialler: Dialler;
   readonly #running = new Set<Exchange>();
   readonly #parsed = new Map<string, ParsedUrl>();
   #closed = false;
 
   constructor(options: HttpTransportOptions) {
-    this.#allowPrivate = options.allowPrivate;
+    const proxyUrl = options.proxyUrl ?? null;
+    this.#guard = new Guard(options);
+    this.#isProxied = proxyUrl !== null;
     this.#userAgent = `task-runner/${options.version}`;
     this.#clock = options.clock;
-    this.#resolve = options.resolve ?? systemResolve;
-    this.#dialler = options.dialler ?? createDialler();
+    this.#resolver = new JudgedResolver(this.#guard, options.resolve ?? systemResolve, options.clock);
+    this.#dialler = options.dialler ?? createDialler(options.clock, proxyUrl);
   }
 
   check(target: Target): readonly TargetProblem[] {
-    return checkTarget(target, this.#allowPrivate);
+    return checkTarget(target, this.#guard);
   }
 
   async deliver(delivery: Delivery, signal: AbortSignal): Promise<Outcome> {
@@ -68,6 +71,8 @@ class HttpTransport implements Transport {
     if (parsed.kind === "problem") return refused(`the URL ${parsed.problem.message}`);
     const wrongMethod = methodProblem(delivery.target);
     if (wrongMethod !== null) return refused(`the request cannot be sent: ${wrongMethod.message}`);
+    const notAllowed = this.#allowedHosts.forbids(parsed.url.hostname, delivery.allowedHosts);
+    if (notAllowed !== null) return refused(notAllowed);
 
     const exchange = new Exchange(delivery, parsed.url);
     this.#running.add(exchange);
@@ -75,13 +80,13 @@ class HttpTransport implements Transport {
     signal.addEventListener("abort", byWorker);
     const cancelTimer = this.#clock.after(delivery.timeoutMs, () => exchange.end("timeout"));
     try {
-      const addresses = this.#allowPrivate ? null : await this.#addressesFor(exchange);
+      const addresses = this.#guard.forbidsNothing ? null : await this.#addressesFor(exchange);
       if (addresses !== null && "kind" in addresses) return addresses;
       const answer = await this.#dialler.dial({
         url: parsed.url,
         addresses,
         method: delivery.target.method,
-        headers: deliveryHeaders(delivery, this.#userAgent),
+        headers: signedHeaders(deliveryHeaders(delivery, this.#userAgent), delivery, this.#clock.now()),
         body: delivery.target.body,
         signal: exchange.signal,
       });
@@ -105,12 +110,19 @@ class HttpTransport implements Transport {
     return parsed;
   }
 
-  /** The addresses that may be dialled, the one to begin with first; or the outcome where there are none. */
-  async #addressesFor({ delivery, url, signal }: Exchange): Promise<readonly string[] | Outcome> {
-    const resolved = await resolvePublic(url.hostname, this.#resolve, signal);
+  /**
+   * The addresses that may be dialled, the one to begin with first; or the outcome where there are none. Null leaves
+   * the name to the proxy, which may know one that nobody knows here.
+   */
+  async #addressesFor({ delivery, url, signal }: Exchange): Promise<readonly string[] | null | Outcome> {
+    const resolved = await this.#resolver.addressesOf(url.hostname, signal);
     if (resolved.kind === "forbidden") return refused(`${resolved.reason}, which is not allowed`);
-    if (resolved.kind === "unknown") return noAnswer(`name does not resolve: ${url.hostname}`);
-    return startingAt(resolved.addresses, delivery.attempt);
+    if (resolved.kind === "addresses") {
+      return this.#isProxied ? null : startingAt(resolved.addresses, delivery.attempt);
+    }
+    if (!this.#isProxied) return noAnswer(resolved.reason);
+    const local = this.#guard.forbidsUnresolved(url.hostname);
+    return local === null ? null : refused(`${local}, which is not allowed`);
   }
 
   #judge(answer: Answer, responseExcerpt: string | null): Outcome {
@@ -120,7 +132,8 @@ class HttpTransport implements Transport {
     return {
       kind: "failed",
       status,
-      error: wordsForStatus(status),
+      // Only a proxy answers so, and a person would look for the fault at the target.
+      error: `${this.#isProxied && status === 407 ? "the egress proxy " : ""}${wordsForStatus(status)}`,
       responseExcerpt,
       permanent: answer.header("x-task-retry")?.trim().toLowerCase() === "no",
       retryAfterMs: mayAskForTime ? retryAfterMs(answer.header("retry-after"), this.#clock.now()) : null,
@@ -132,42 +145,6 @@ class HttpTransport implements Transport {
     this.#closed = true;
     for (const exchange of this.#running) exchange.end("close");
     this.#dialler.close();
-  }
-}
-
-/** One exchange under way, how far it came, and who ended it when it did not end by itself. */
-class Exchange {
-  readonly delivery: Delivery;
-  readonly url: URL;
-  readonly signal: AbortSignal;
-  /** The answer's status, once its head has come. */
-  status: number | null = null;
-  readonly #stop = new AbortController();
-  #ending: Ending | null = null;
-
-  constructor(delivery: Delivery, url: URL) {
-    this.delivery = delivery;
-    this.url = url;
-    this.signal = this.#stop.signal;
-  }
-
-  end(ending: Ending): void {
-    this.#ending ??= ending;
-    this.#stop.abort();
-  }
-
-  /** The outcome of an exchange that did not come to its end. */
-  broken(thrown: unknown): Outcome {
-    const { status } = this;
-    if (this.#ending === "timeout") {
-      return { ...noAnswer(`timed out after ${durationWords(this.delivery.timeoutMs)}`), status };
-    }
-    if (this.#ending !== null) return deferred(this.#ending);
-    // A runtime's error does not tell reliably that the request was at fault; the request itself does.
-    const [problem] = status === null ? checkTarget(this.delivery.target, true) : [];
-    if (problem !== undefined)
-      return refused(`the request cannot be sent: ${problem.path} ${problem.message}`);
-    return { ...noAnswer(wordsFor(thrown, this.url.hostname)), status };
   }
 }
 
@@ -184,26 +161,4 @@ async function readExcerpt(answer: Answer): Promise<string | null> {
 function startingAt(addresses: readonly string[], attempt: number): readonly string[] {
   const first = (attempt - 1) % addresses.length;
   return first > 0 ? [...addresses.slice(first), ...addresses.slice(0, first)] : addresses;
-}
-
-function deferred(by: "worker" | "close"): Outcome {
-  const reason = by === "worker" ? "broken off by the worker" : "the transport was closed";
-  return { kind: "deferred", afterMs: 0, reason };
-}
-
-/** A failure that no repetition can turn into a success: nothing was sent. */
-function refused(error: string): Failure {
-  return { ...noAnswer(error), permanent: true, hostAtFault: false };
-}
-
-function noAnswer(error: string): Failure {
-  return {
-    kind: "failed",
-    status: null,
-    error,
-    responseExcerpt: null,
-    permanent: false,
-    retryAfterMs: null,
-    hostAtFault: true,
-  };
 }

@@ -62,6 +62,25 @@ export function clientChangeTests(open: OpenStore, offers: { second: boolean }):
     );
   });
 
+  describe("what a worker has to know of a client", () => {
+    test(
+      "comes with its tasks as it is then, whatever it was when they were accepted",
+      withStore(open, async ({ store }) => {
+        const signing = [{ id: "0a1b2c3d", sealed: "c2VhbGVk", createdAtMs: 17 }];
+        await put(store, newTask(), newTask({ clientId: "b" }), newTask(), newTask());
+        await setClient(store, "client-a", { signing });
+        const rules = (await take(store, 3)).map(({ clientId, clientRules }) => [clientId, clientRules]);
+        const own = ["client-a", { allowedHosts: null, signing }];
+        expect(rules.sort(([a], [b]) => (String(a) < String(b) ? -1 : 1))).toEqual([["b", null], own, own]);
+        await setClient(store, "client-a", { signing: [], allowedHosts: ["example.com"] });
+        expect((await take(store, 1))[0]?.clientRules).toEqual({
+          allowedHosts: ["example.com"],
+          signing: [],
+        });
+      }),
+    );
+  });
+
   describe("a client with lists of what it may use", () => {
     for (const [what, lists] of [
       ["queues", { allowedQueues: ["default"] }],

@@ -22,6 +22,7 @@ local function move(at)
         yield_key(task, o)
         save_ordering(task.ordering, o)
       end
+      if task.state == 'b' then leave_aside(task) end
       become(task, 's')
       wait_until_due(id, task.due)
     end
@@ -34,6 +35,7 @@ if what == 'cancel' then
   if not WAITING[task.state] and task.state ~= 'u' then return { 'conflict', task.state } end
   local running = task.state == 'u'
   if task.state == 's' or task.state == 't' then stop_waiting(task) end
+  if task.state == 'b' then leave_aside(task) end
   become(task, 'c')
   task.finished, task.reason = now, 'cancelled on request'
   release_names(task, window)
@@ -58,6 +60,7 @@ else
       move(now)
     elseif task.state == 'b' then
       -- Its place among those set aside is stale from here on; whether it may go is found when it is claimed.
+      leave_aside(task)
       become(task, 'r')
       push_back(queue(task.lane), id)
     end

@@ -117,12 +117,24 @@ local function draw(number, most)
   return ids
 end
 
--- Leases what was drawn from a lane; how many there were. An entry that means its task no longer gives its slots back.
+-- Lanes that this claim comes no further with.
+local stopped = {}
+
+-- Leases what was drawn from a lane; how many there were, and how many entries meant their tasks no longer. Those and
+-- the tasks set aside give their slots back.
 local function lease(number, ids)
-  local got = 0
-  for _, id in ipairs(ids) do
+  local got, stale = 0, 0
+  for place, id in ipairs(ids) do
     local task = load(id)
-    if task and task.state == 'r' and task.lane == number and not is_set_aside(task) then
+    local valid = task and task.state == 'r' and task.lane == number
+    local held = valid and held_back(task)
+    if held == 'stop' then
+      stopped[number] = true
+      for left = #ids, place, -1 do push_front(queue(number), ids[left]) end
+      break
+    elseif not valid then
+      stale = stale + 1
+    elseif not held then
       become(task, 'u')
       -- The time makes the fence grow even where a failover has lost the record of an earlier lease.
       task.fence = math.max(task.fence + 1, now)
@@ -138,7 +150,7 @@ local function lease(number, ids)
     take_slots(c, got - #ids)
     take_slots(r, got - #ids)
   end
-  return got
+  return got, stale
 end
 
 -- How many turns each of these lanes gets of `turns`: as many as its queue's weight before any lane has a second round.
@@ -190,19 +202,19 @@ local function take_lanes(numbers, turns, patience)
   preload(all, true)
   local took = 0
   for place, number in ipairs(numbers) do
-    local got = lease(number, drawn[place])
+    local got, stale = lease(number, drawn[place])
     gots[place], took = got, took + got
-    if got < quotas[place] then patience = patience - math.max(1, #drawn[place] - got) end
+    if stale > 0 or #drawn[place] == 0 then patience = patience - math.max(1, stale) end
     local rest = math.min(begun[place] - got, weights[place])
     local lane = queue(number)
     lane.credit, lane.dirty = rest > 0 and rest, true
   end
   local head, tail = {}, {}
   for place = #numbers, first, -1 do
-    if end_turn(numbers[place], gots[place]) then head[#head + 1] = numbers[place] end
+    if end_turn(numbers[place], gots[place]) and not stopped[numbers[place]] then head[#head + 1] = numbers[place] end
   end
   for place = 1, first - 1 do
-    if end_turn(numbers[place], gots[place]) then
+    if end_turn(numbers[place], gots[place]) and not stopped[numbers[place]] then
       -- Its round is over, or it had no more than that.
       queue(numbers[place]).credit = false
       tail[#tail + 1] = numbers[place]
@@ -285,6 +297,14 @@ local function claim()
       left, turns = left - got, turns + got
     end
     active = from and pulled_ranks(from) or active_ranks()
+  end
+  -- Lanes that were left alone for now go back to where they stood.
+  for number in pairs(stopped) do
+    if queue(number).ringed == true then
+      queue(number).ringed = false
+      place_lane(number, true)
+      more = true
+    end
   end
   more = more or #active > 0
 end

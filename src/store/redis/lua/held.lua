@@ -5,6 +5,6 @@ local reply = {}
 local hosts = redis.call('ZRANGE', K.hosts, 0, tonumber(ARGV[3]) - 1, 'WITHSCORES')
 for at = 1, #hosts, 2 do
   local n = #reply
-  reply[n + 1], reply[n + 2], reply[n + 3] = hosts[at], hosts[at + 1], tostring(queue('x' .. hosts[at]).length)
+  reply[n + 1], reply[n + 2], reply[n + 3] = hosts[at], hosts[at + 1], tostring(queue('x' .. hosts[at]).live)
 end
 return reply

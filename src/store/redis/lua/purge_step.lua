@@ -49,6 +49,7 @@ while purge.place < purge.upto and budget > 0 do
     local waited = task and WAITING[task.state] and task.purges < purge.number
     if waited and is_of_queue(task.lane) then
       if task.state == 's' or task.state == 't' then stop_waiting(task) end
+      if task.state == 'b' then leave_aside(task) end
       free_names(task)
       if task.state == 'r' then emptied[task.lane] = true end
       leave_key(task)

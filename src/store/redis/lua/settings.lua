@@ -7,6 +7,7 @@
 local field = ARGV[3]
 local current = redis.call('HGET', K.settings, field)
 local revision = current and current:match('^%d+') or ''
+local old = redis.call('HGET', K.limits, field)
 if revision ~= ARGV[4] then return was_kept(ARGV[8]) and 1 or 0 end
 if ARGV[5] == '' then
   redis.call('HDEL', K.settings, field)
@@ -30,6 +31,22 @@ if field:sub(1, 2) == 't/' then
 elseif redis.call('ZSCORE', K.wakes, field) then
   redis.call('ZADD', K.wakes, now, field)
 end
+-- Tasks set aside for their host are looked through where their queue calls another one from now on, or none.
+local PULL, HOST = 11, 12
+if field:sub(1, 2) == 'q/' then
+  local before = old and cmsgpack.unpack(old) or {}
+  local after = ARGV[6] ~= '' and cjson.decode(ARGV[6]) or {}
+  if (before[PULL] or false) ~= (after[PULL] or false) or (before[HOST] or '') ~= (after[HOST] or '') then
+    for _, member in ipairs(redis.call('ZRANGE', K.wakes, 0, -1)) do
+      if member:sub(1, 2) == 'h/' then
+        local host = member:sub(3)
+        redis.call('HSET', K.flows, 's/' .. host, queue('x' .. host).length)
+        redis.call('ZADD', K.wakes, now, member)
+      end
+    end
+  end
+end
+
 -- The lanes of a queue that is for consumers from now on leave their rings, and those of one that no longer is come
 -- back to them: the second by the look that was just asked for.
 if field:sub(1, 2) == 'q/' and rules_of_queue(field:sub(3)).pull then
