@@ -104,7 +104,7 @@ export class Exchanges {
       );
     }
     for (const [index, { followUps = [] }] of settlements.entries()) {
-      for (const task of followUps) args.push(`${index + 1} ${encodeTask(task)}`);
+      for (const task of followUps) args.push(index + 1, ...encodeTask(task));
     }
     const [letters, next, turns, fields, laneList, now, leaseEnd, probes] = await this.#run(args);
     this.#turns = Number(turns) % TURNS_CYCLE;

@@ -165,9 +165,9 @@ class RedisStore implements TaskStore {
     const args = this.#args(this.#settings.autoCreateQueues ? 1 : 0);
     let bytes = 0;
     for (const task of tasks) {
-      const encoded = encodeTask(task);
-      bytes += encoded.length;
-      args.push(encoded);
+      const [head, what] = encodeTask(task);
+      bytes += head.length + what.length;
+      args.push(head, what);
     }
     await this.#memory.assertRoom(tasks.length, bytes);
     const reply = await this.#durably(SCRIPTS.enqueue, args);

@@ -44,11 +44,11 @@ local soonest = nil
 -- Ids of which it is known whether there is such a task.
 local is_there = {}
 
--- Finds out of many ids which are there; the id is the start of each of the arguments from `first` on.
+-- Finds out of many ids which are there; the id is the start of every second of the arguments from `first` on.
 local function find_out(first)
   for from = first, #ARGV, CHUNK do
     local ids = {}
-    for at = from, math.min(from + CHUNK - 1, #ARGV) do ids[#ids + 1] = ARGV[at]:sub(1, ID) end
+    for at = from, math.min(from + CHUNK - 1, #ARGV), 2 do ids[#ids + 1] = ARGV[at]:sub(1, ID) end
     for place, fixed in ipairs(redis.call('HMGET', K.tasks, unpack(ids))) do is_there[ids[place]] = fixed and true end
   end
 end

@@ -1,7 +1,7 @@
 -- Accepts tasks, each admitted on its own: all of the admitted ones in one step.
--- ARGV[1] skew, ARGV[2] channel, ARGV[3] "1" when queues are made by their first task, then each task in one: its id;
---   its head "rank/queue/client,scheduled,retention,ordering key,scopes,revision" (scheduled in base 36; all but the
---   first may be empty; the revision is that of the client's settings it was held against) and a line feed; what it is.
+-- ARGV[1] skew, ARGV[2] channel, ARGV[3] "1" when queues are made by their first task, then for each task two: its
+--   id with its head "rank/queue/client,scheduled,retention,ordering key,scopes,revision" (scheduled in base 36; all but
+--   the first may be empty; the revision is that of the client's settings it was held against); what it is.
 -- Returns the time, then for each task "r" (ready), "s" (scheduled), the id of the task that has its name, "l" and the
 --   milliseconds until its client's limit lets one in, "cd" (client disabled), "qd" (queue disabled), "qn" (no such
 --   queue) or "u" (its client's lists have another revision); then for each client with a limit of requests five:
@@ -68,10 +68,8 @@ end
 find_out(4)
 local limited, told_limited = {}, {}
 local reply = { string.format('%.0f', now) }
-for at = 4, #ARGV do
-  local task = ARGV[at]
-  local line_end = task:find('\n', ID + 1, true)
-  local id, head = task:sub(1, ID), head_of(task:sub(ID + 1, line_end - 1))
+for at = 4, #ARGV, 2 do
+  local id, head = ARGV[at]:sub(1, ID), head_of(ARGV[at]:sub(ID + 1))
   local holder = head.scopes and name_holder(head.scopes)
   local answer
   if holder and holder ~= id then
@@ -80,7 +78,7 @@ for at = 4, #ARGV do
     if head.refusal == nil then head.refusal = refusal(head) or false end
     answer = head.refusal
     if not answer then
-      answer = accept(id, head, task:sub(line_end + 1), may_enter)
+      answer = accept(id, head, ARGV[at + 1], may_enter)
       if not answer then answer = 'l' .. room_after(head.client, head.limits.per_minute)
       else register_unknown(head) end
       if head.limits.per_minute >= 0 and not told_limited[head.client] then

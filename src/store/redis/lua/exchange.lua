@@ -3,8 +3,8 @@
 --   stays taken, ARGV[6] and ARGV[7] retention of succeeded and dead tasks, ARGV[8] tasks wanted (0: none, settle
 --   only), ARGV[9] milliseconds of a lease, ARGV[10] turns dealt to the priorities so far, ARGV[11] the pull queue to take
 --   them from (empty: all push queues), ARGV[12] number of settlements, then for each settlement six: id; fence; verdict (k, d, t, r); milliseconds after which it may run; reason;
---   the attempt as "started,JSON", or empty; then the tasks that follow from settlements, each as "n task": the
---   settlement it goes with, and the task as enqueue.lua is given it.
+--   the attempt as "started,JSON", or empty; then for each task that follows from a settlement three: the
+--   number of that settlement, and the task as enqueue.lua is given it.
 -- Returns { settled, next, turns, tasks, lanes, time, lease, probes }: one letter a settlement (s settled, x stale,
 --   c cancelled);
 --   milliseconds until something may be claimed (-1: nothing waits); the turns dealt by now; for each task eight:
@@ -335,16 +335,13 @@ else
     settled[#settled + 1] = settle(
       ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
   end
-  for at = last_argument + 1, #ARGV do
-    local space = ARGV[at]:find(' ', 1, true)
+  for at = last_argument + 1, #ARGV, 3 do
     -- Tasks follow from a settlement that was believed: never one without the other.
-    if settled[tonumber(ARGV[at]:sub(1, space - 1))] == 's' then
-      local task = ARGV[at]:sub(space + 1)
-      local line_end = task:find('\n', ID + 1, true)
-      local head = head_of(task:sub(ID + 1, line_end - 1))
+    if settled[tonumber(ARGV[at])] == 's' then
+      local head = head_of(ARGV[at + 1]:sub(ID + 1))
       local holder = head.scopes and name_holder(head.scopes)
       if not holder then
-        accept(task:sub(1, ID), head, task:sub(line_end + 1))
+        accept(ARGV[at + 1]:sub(1, ID), head, ARGV[at + 2])
         register_unknown(head)
       end
     end
