@@ -9,11 +9,13 @@ import { settingsRoutes } from "./app/admin.ts";
 import { asksWorkers, egressOf, reachesPrivate } from "./app/egress.ts";
 import { healthOf, type RoleState } from "./app/health.ts";
 import { LateStore } from "./app/late-store.ts";
+import { MeteredStore } from "./app/metered-store.ts";
 import { Opened } from "./app/opened.ts";
 import { openReadyPlugins, type ReadyPlugins } from "./app/plugins.ts";
 import { type OpenOptions, type OpenStore, type StorePlan, storePlan } from "./app/store.ts";
+import { openTelemetry, type Telemetry } from "./app/telemetry.ts";
 import type { Config, Role } from "./config.ts";
-import type { Clock } from "./core/clock.ts";
+import { type Clock, sleep } from "./core/clock.ts";
 import { idGenerator } from "./core/id.ts";
 import { defaultRetryPolicy } from "./core/retry.ts";
 import type { TaskStore } from "./core/store.ts";
@@ -27,7 +29,7 @@ import { TaskService } from "./service/tasks.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { createHttpTransport } from "./transport/http/http.ts";
 import { TransportRegistry } from "./transport/registry.ts";
-import { VERSION } from "./version.ts";
+import { COMMIT, VERSION } from "./version.ts";
 import { Worker } from "./worker/worker.ts";
 
 export interface AppOptions {
@@ -48,7 +50,7 @@ export interface App {
   /** Where this machine reaches it, with the port that is really listened on. */
   readonly url: string;
   /**
-   * Ends it within SHUTDOWN_GRACE_SEC and a few seconds for what must be settled after that. Never rejects:
+   * Ends it within SHUTDOWN_DELAY_SEC, SHUTDOWN_GRACE_SEC and a few seconds for what must be settled after that. Never rejects:
    * what does not close cleanly is logged, and the rest is closed all the same.
    */
   stop(): Promise<void>;
@@ -92,6 +94,16 @@ export async function startApp(options: AppOptions): Promise<App> {
       stoppingBeforeMs: null,
       worker: null,
     };
+    const telemetry = await openTelemetry({
+      role,
+      config,
+      clock,
+      logger,
+      store: late,
+      storeName: plan.name,
+      running: () => state.worker?.running ?? null,
+    });
+    opened.add("telemetry", () => telemetry.close());
     const graceLeftMs = () => Math.max((state.stoppingBeforeMs ?? 0) - clock.now(), 0);
 
     const egress = egressOf(config);
@@ -114,12 +126,13 @@ export async function startApp(options: AppOptions): Promise<App> {
       random: Math.random,
       newId: taskIds(),
       retry: defaultRetryPolicy(config.MAX_RETRY),
+      onSettled: (...settled) => telemetry.metrics.settled(...settled),
     });
     const addressOf = (request: Request) => server.addressOf(request);
     const { fetch } =
       role === "work"
-        ? createHealthApi({ health, logger, version: VERSION })
-        : wholeApi(options, { store: late, transports, health, purges, pull, addressOf });
+        ? createHealthApi({ ofProcess: [telemetry.route], health, logger, version: VERSION, commit: COMMIT })
+        : wholeApi(options, { store: late, transports, health, purges, pull, addressOf, telemetry });
     const server: HttpServer = serveHttp({
       hostname: config.HOST,
       port: config.PORT,
@@ -133,11 +146,12 @@ export async function startApp(options: AppOptions): Promise<App> {
     logger.info({ url: server.url, store: plan.name }, `opening the store: ${plan.place}`);
     const onTrouble = (reason: string) => late.tellTrouble(reason);
     const found = await openUnlessAborted(plan, { role, logger, clock, signal, onTrouble });
-    late.use(found.store);
+    const store = new MeteredStore(found.store, telemetry.metrics, clock);
+    late.use(store);
     unreachable = found.unreachable;
 
     if (role !== "serve") {
-      const worker = createWorker(options, found.store, transports, reachesPrivate(egress));
+      const worker = createWorker(options, { store, transports, telemetry }, reachesPrivate(egress));
       state.worker = worker;
       worker.start();
       opened.add("worker", () => worker.stop(graceLeftMs()));
@@ -146,7 +160,10 @@ export async function startApp(options: AppOptions): Promise<App> {
     return {
       url: server.url,
       stop: async () => {
-        state.stoppingBeforeMs ??= clock.now() + config.SHUTDOWN_GRACE_SEC * 1_000;
+        const delayMs = role === "work" ? 0 : config.SHUTDOWN_DELAY_SEC * 1_000;
+        state.stoppingBeforeMs ??= clock.now() + delayMs + config.SHUTDOWN_GRACE_SEC * 1_000;
+        // Unready from here on, and serving: a balancer looks elsewhere before it is refused.
+        if (delayMs > 0) await sleep(clock, delayMs);
         await opened.closeAll();
       },
     };
@@ -183,10 +200,11 @@ interface ApiParts {
   readonly purges: PurgeRunner;
   readonly pull: PullService;
   readonly addressOf: (request: Request) => string | null;
+  readonly telemetry: Telemetry;
 }
 
 function wholeApi({ role, config, clock, logger }: AppOptions, parts: ApiParts): Api {
-  const { store, transports, health, purges, pull, addressOf } = parts;
+  const { store, transports, health, purges, pull, addressOf, telemetry } = parts;
   const shared = {
     store,
     clock,
@@ -198,7 +216,9 @@ function wholeApi({ role, config, clock, logger }: AppOptions, parts: ApiParts):
       ...shared,
       newId: taskIds(),
       maxPayloadBytes: config.MAX_PAYLOAD_BYTES,
+      tracing: telemetry.tracing,
     }),
+    ofProcess: [telemetry.route],
     moreRoutes: [
       ...pullRoutes(pull),
       ...settingsRoutes({
@@ -216,14 +236,22 @@ function wholeApi({ role, config, clock, logger }: AppOptions, parts: ApiParts):
     clock,
     logger,
     version: VERSION,
+    commit: COMMIT,
     maxPayloadBytes: config.MAX_PAYLOAD_BYTES,
+    pathPrefix: config.PATH_PREFIX ?? "",
   });
+}
+
+/** What a worker is made of beside the settings. */
+interface WorkerParts {
+  readonly store: TaskStore;
+  readonly transports: TransportRegistry;
+  readonly telemetry: Telemetry;
 }
 
 function createWorker(
   { config, logger, clock }: AppOptions,
-  store: TaskStore,
-  transports: TransportRegistry,
+  { store, transports, telemetry }: WorkerParts,
   allowPrivateUrls: boolean,
 ): Worker {
   return new Worker({
@@ -236,6 +264,8 @@ function createWorker(
     random: Math.random,
     newId: taskIds(),
     logger,
+    tracing: telemetry.tracing,
+    metrics: telemetry.metrics,
     concurrency: config.WORKER_CONCURRENCY,
     leaseMs: config.LEASE_SEC * 1_000,
     taskTimeoutMs: config.TASK_TIMEOUT_SEC * 1_000,
@@ -267,8 +297,9 @@ function logWarnings({ role, config, logger, warnings }: AppOptions, plan: Store
 }
 
 function logStart({ role, logger }: AppOptions, { port, hostname: host, url }: HttpServer, plan: StorePlan) {
+  const build = COMMIT === null ? {} : { commit: COMMIT };
   logger.info(
-    { port, host, url, store: plan.name, ...plan.facts, version: VERSION, runtime: runtimeName() },
+    { port, host, url, store: plan.name, ...plan.facts, version: VERSION, ...build, runtime: runtimeName() },
     `task-runner ${role} is listening on ${url}`,
   );
 }

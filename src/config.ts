@@ -29,6 +29,7 @@ import { type RedisGrammar, withoutLogin } from "./config/store-url.ts";
 
 export { cidrsIn } from "./config/egress.ts";
 export type { ConfigProblem, Env } from "./config/given.ts";
+export { tracesUrlOf } from "./config/otlp-endpoint.ts";
 export type { OptionInForce, OptionsAsked, OptionsFound } from "./config/plugin-options.ts";
 export {
   type Config,

@@ -4,7 +4,7 @@ import { adminRoutes } from "../api/admin-routes.ts";
 import { explainRoute } from "../api/explain.ts";
 import type { Route } from "../api/route.ts";
 import type { Clock } from "../core/clock.ts";
-import type { ProducerStore, SettingsStore } from "../core/store.ts";
+import type { ProducerStore, SettingsStore, TaskStore } from "../core/store.ts";
 import type { Sealer } from "../secrets/sealing.ts";
 import { AuditLog } from "../service/audit.ts";
 import { ClientService } from "../service/clients.ts";
@@ -13,11 +13,12 @@ import { Explainer } from "../service/explain.ts";
 import type { PurgeRunner } from "../service/purges.ts";
 import { QueueService } from "../service/queues.ts";
 import { SigningSecrets } from "../service/signing-secrets.ts";
+import { Stats } from "../service/stats.ts";
 import type { TargetChecks } from "../service/tasks.ts";
 import { TierService } from "../service/tiers.ts";
 
 export interface AdminParts {
-  readonly store: ProducerStore & SettingsStore;
+  readonly store: ProducerStore & SettingsStore & Pick<TaskStore, "name">;
   readonly clock: Clock;
   readonly transports: TargetChecks;
   readonly privateTargets: "check" | "ask-workers";
@@ -38,6 +39,7 @@ export function settingsRoutes(parts: AdminParts): readonly Route[] {
       signing: new SigningSecrets(parts),
       dead: new DeadLetters(parts),
       audit: new AuditLog(parts),
+      stats: new Stats(parts),
     }),
   ];
 }

@@ -49,7 +49,7 @@ export class LateStore
     ProducerStore,
     SettingsStore,
     Pick<ConsumerStore, "claim" | "settle" | "extend" | "rescue">,
-    Pick<TaskStore, "onHint" | "check" | "close">
+    Pick<TaskStore, "name" | "onHint" | "check" | "close">
 {
   #store: TaskStore | null = null;
   #trouble = "it is being opened";
@@ -62,6 +62,10 @@ export class LateStore
   /** Hands over the open store, which is closed with this one. */
   use(store: TaskStore): void {
     this.#store = store;
+  }
+
+  get name(): string {
+    return this.#opened().name;
   }
 
   async enqueue(tasks: readonly NewTask[]): Promise<EnqueueAnswer> {

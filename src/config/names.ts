@@ -1,15 +1,12 @@
-/** Names that are no settings of this version: planned ones, which must not be taken silently, and misspelt ones. */
+/** Names that are no settings: those that a setting was meant by are pointed out. */
 
 import { SETTING_NAMES, settingOf } from "./schema.ts";
-
-/** Names that belong to the product and do nothing in this version. One goes when its feature lands. */
-const PLANNED: ReadonlySet<string> = new Set(["OTEL_EXPORTER_OTLP_ENDPOINT", "METRICS_CLIENT_LABELS"]);
 
 const SECRET_FILE_NAMES = SETTING_NAMES.filter((name) => settingOf(name).secret).map(
   (name) => `${name}_FILE`,
 );
 const ALIASES = SETTING_NAMES.flatMap((name) => settingOf(name).alias ?? []);
-const KNOWN: ReadonlySet<string> = new Set([...SETTING_NAMES, ...SECRET_FILE_NAMES, ...ALIASES, ...PLANNED]);
+const KNOWN: ReadonlySet<string> = new Set([...SETTING_NAMES, ...SECRET_FILE_NAMES, ...ALIASES]);
 
 /** Whether a name that begins so is Task Runner's own; a plugin may not have such a prefix. */
 export function isOwnPrefix(prefix: string): boolean {
@@ -30,12 +27,9 @@ const PREFIX = "TASK_RUNNER_";
 export function judgeNames(names: Iterable<string>, textOf: (name: string) => string): readonly string[] {
   const warnings: string[] = [];
   for (const name of names) {
-    if (PLANNED.has(name)) {
-      warnings.push(`${name} has no effect in this version`);
-    } else if (!KNOWN.has(name)) {
-      const meant = guess(name, textOf(name));
-      if (meant !== null) warnings.push(`${name} is not a setting and has no effect: did you mean ${meant}?`);
-    }
+    if (KNOWN.has(name)) continue;
+    const meant = guess(name, textOf(name));
+    if (meant !== null) warnings.push(`${name} is not a setting and has no effect: did you mean ${meant}?`);
   }
   return warnings;
 }

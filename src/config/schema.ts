@@ -4,6 +4,7 @@ import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { FIRST_TIER } from "../core/client.ts";
 import { CIDRS_FORM, isCidrList, isProxyUrl, PROXY_FORM, wrongCidrsIn } from "./egress.ts";
 import { allowedBy } from "./given.ts";
+import { OTLP_ENDPOINT_FORM, shownEndpoint, tracesUrlOf } from "./otlp-endpoint.ts";
 import { isStoreUrl, type RedisGrammar, reads, STORE_URL_FORMS } from "./store-url.ts";
 
 /** What a process does: accept tasks, deliver them, or both. */
@@ -82,7 +83,8 @@ export const ConfigSchema = Type.Object(
       maximum: 65_535,
       role: "any",
       defaultText: "8080 (serve, all), 8082 (work)",
-      description: "Port to listen on; the worker's is for health; 0 takes a free one and logs it",
+      description:
+        "Port to listen on; the worker's is for health and metrics; 0 takes a free one and logs it",
     } satisfies About & Record<string, unknown>),
     HOST: Type.String({
       default: "0.0.0.0",
@@ -225,6 +227,28 @@ export const ConfigSchema = Type.Object(
       description:
         "Whether a queue is made by its first task; if not, a task for an unknown queue is refused",
     } satisfies About & Record<string, unknown>),
+    OTEL_EXPORTER_OTLP_ENDPOINT: Type.Optional(
+      Type.String({
+        accepts: (text) => tracesUrlOf(text) !== null,
+        wrongIn: shownEndpoint,
+        allowed: OTLP_ENDPOINT_FORM,
+        defaultText: "none: nothing is traced",
+        role: "any",
+        description:
+          "Collector that traces are sent to, by OTLP over HTTP, e.g. `tracing:4318`. See [observability](observability.md)",
+      } satisfies About & Record<string, unknown>),
+    ),
+    TRACES_PER_SEC: whole(1_000, 1, 1_000_000, {
+      role: "any",
+      unit: "traces/s",
+      description:
+        "The most tasks taken in, and the most attempts, that one process traces in a second; those past it are passed on unrecorded",
+    }),
+    METRICS_CLIENT_LABELS: Type.Boolean({
+      default: false,
+      role: "any",
+      description: "Whether `/metrics` tells of each client by its id; of the first 200, the others together",
+    } satisfies About & Record<string, unknown>),
     WORKER_CONCURRENCY: whole(10, 1, 1_000, {
       role: "work",
       unit: "tasks",
@@ -290,6 +314,24 @@ export const ConfigSchema = Type.Object(
           "Plugins to load, each with transports of its own; alike on every process that serves or works. They run with all the rights of this process",
       } satisfies About & Record<string, unknown>),
     ),
+    PATH_PREFIX: Type.Optional(
+      Type.String({
+        pattern: "^(?:/[A-Za-z0-9._~-]+)+$",
+        maxLength: 200,
+        allowed:
+          "a path such as /tasks: parts of letters, digits, dots, dashes, tildes and underscores, each after a slash",
+        defaultText: "none",
+        role: "serve",
+        description:
+          "Path that the whole API is under, for a proxy that sends only this path here; /health and what is below it answer without it too",
+      } satisfies About & Record<string, unknown>),
+    ),
+    SHUTDOWN_DELAY_SEC: whole(0, 0, 3_600, {
+      role: "serve",
+      unit: "s",
+      description:
+        "Time to go on serving after SIGTERM, unready, before the grace begins: for load balancers that are slow to send nothing more",
+    }),
     SHUTDOWN_GRACE_SEC: whole(25, 0, 3_600, {
       role: "any",
       unit: "s",

@@ -43,12 +43,15 @@ describe("defaults", () => {
       CLIENT_AUTH: "off",
       DEFAULT_CLIENT_TIER: "free",
       QUEUE_AUTO_CREATE: true,
+      TRACES_PER_SEC: 1_000,
+      METRICS_CLIENT_LABELS: false,
       WORKER_CONCURRENCY: 10,
       TASK_TIMEOUT_SEC: 1800,
       MAX_RETRY: 5,
       CB_FAILURE_THRESHOLD: 5,
       CB_TIMEOUT_SEC: 30,
       LEASE_SEC: 30,
+      SHUTDOWN_DELAY_SEC: 0,
       SHUTDOWN_GRACE_SEC: 25,
       MAX_PAYLOAD_BYTES: 1_048_576,
       DEDUP_WINDOW_SEC: 3_600,
@@ -256,12 +259,6 @@ describe("names", () => {
   test("a name is found misspelt in an --env-file too", () => {
     const envFile = readEnvFile(fileWith("WORKER_CONCURENCY=5\n"));
     expect(loadConfig({}, { envFile }).warnings).toHaveLength(1);
-  });
-
-  test("a name of a later version is pointed out once", () => {
-    const { problems, warnings } = loadConfig({ OTEL_EXPORTER_OTLP_ENDPOINT: "tracing:4318" });
-    expect(problems).toEqual([]);
-    expect(warnings).toEqual(["OTEL_EXPORTER_OTLP_ENDPOINT has no effect in this version"]);
   });
 
   test("what goes with a Redis is not pointed out where there is none: the template always sets it", () => {

@@ -4,6 +4,7 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { asksWorkers, egressOf, reachesPrivate } from "../../src/app/egress.ts";
 import { cidrsIn, type SettingName, shownValue } from "../../src/config.ts";
 import { loadConfig } from "./load.ts";
 
@@ -105,4 +106,29 @@ test("nothing of the way out is a name without effect any more", () => {
   };
   const { problems, warnings } = loadConfig(env);
   expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
+});
+
+describe("what the settings make of the guard", () => {
+  const configOf = (env: Record<string, string>) => loadConfig(env).config;
+
+  test("is closed unless something is opened", () => {
+    const closed = egressOf(configOf({}));
+    expect(closed).toEqual({ allowPrivate: false, allowCidrs: [], denyCidrs: [], proxyUrl: null });
+    expect(reachesPrivate(closed)).toBe(false);
+    expect(reachesPrivate(egressOf(configOf({ EGRESS_DENY_CIDRS: "10.0.0.0/8" })))).toBe(false);
+    expect(reachesPrivate(egressOf(configOf({ EGRESS_ALLOW_CIDRS: "10.0.0.0/8" })))).toBe(true);
+    expect(reachesPrivate(egressOf(configOf({ ALLOW_PRIVATE_URLS: "true" })))).toBe(true);
+  });
+
+  test("a serve that is told nothing asks the workers, one that is told anything does not, nor does an all", () => {
+    expect(asksWorkers("serve", configOf({ EGRESS_PROXY_URL: "http://p" }))).toBe(true);
+    expect(asksWorkers("all", configOf({}))).toBe(false);
+    for (const [name, text] of [
+      ["ALLOW_PRIVATE_URLS", "false"],
+      ["EGRESS_ALLOW_CIDRS", "10.0.0.0/8"],
+      ["EGRESS_DENY_CIDRS", "10.0.0.0/8"],
+    ] as const) {
+      expect(asksWorkers("serve", configOf({ [name]: text }))).toBe(false);
+    }
+  });
 });

@@ -117,8 +117,11 @@ function hostileTargets(transport: Transport): void {
 
   describe("a target that never stops", () => {
     const during = async (onData: (socket: Socket, turn: number) => void, timeoutMs: number) => {
+      Bun.gc(true);
       const before = process.memoryUsage.rss();
       const outcome = await deliveredTo(onData, timeoutMs);
+      // The target is in this process too, and its garbage is not ours.
+      Bun.gc(true);
       return { outcome, grownBytes: process.memoryUsage.rss() - before };
     };
 
@@ -149,7 +152,7 @@ function hostileTargets(transport: Transport): void {
         socket.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
         const drip = setInterval(() => (socket.destroyed ? clearInterval(drip) : socket.write("x")), 20);
       }, 300);
-      expect(outcome).toEqual({ ...failure("timed out after 300 ms"), status: 200 });
+      expect(outcome).toMatchObject({ kind: "failed", error: "timed out after 300 ms", status: 200 });
     });
 
     for (const [what, start, more] of [
@@ -168,12 +171,16 @@ function hostileTargets(transport: Transport): void {
       });
     }
 
-    test("sending provisional answers has failed when its time is over, and takes no memory", async () => {
+    test("sending provisional answers has failed, and takes no memory", async () => {
       const { outcome, grownBytes } = await during(
         (socket) => pourInto(socket, "HTTP/1.1 102 Processing\r\n\r\n".repeat(1_000)),
         300,
       );
-      expect(outcome).toEqual(failure("timed out after 300 ms"));
+      // Where they can be seen, more than a hundred are enough.
+      expect([
+        failure("timed out after 300 ms"),
+        failure("provisional answers (1xx) without end"),
+      ]).toContainEqual(outcome);
       expect(grownBytes).toBeLessThan(64 * MIB);
     });
 

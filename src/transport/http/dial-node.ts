@@ -71,7 +71,11 @@ export function send(
     signal.addEventListener("abort", abort, { once: true });
     outgoing.once("close", () => signal.removeEventListener("abort", abort));
     outgoing.on("error", reject);
-    outgoing.once("socket", (socket) => boundConnect(socket, isSecure(call.url), clock, fail));
+    outgoing.once("socket", (socket) => {
+      // Else Deno 2.9.6 sends it once more when a kept connection is closed, even by us (denoland/deno#36786).
+      Object.assign(outgoing, { reusedSocket: false });
+      boundConnect(socket, isSecure(call.url), clock, fail);
+    });
     let provisional = 0;
     outgoing.on("information", () => {
       provisional++;

@@ -6,6 +6,9 @@ import { type Block, endsOf, facesOf, isIn, parseAddress, parseBlock, rangeProbl
 /** Names that always mean this machine or this network (RFC 6761, RFC 6762, ICANN's private-use `internal`). */
 const LOCAL_NAME = /(?:^|\.)(?:localhost|internal|local)$/;
 
+/** Addresses whose verdict is remembered; past it all are forgotten. */
+const MAX_VERDICTS = 1_000;
+
 /** What may be dialled beside public addresses, and what may not be in any case. */
 export interface GuardRules {
   /** Whether every address may be dialled that `denyCidrs` does not hold. */
@@ -21,6 +24,8 @@ export class Guard {
   readonly #allowPrivate: boolean;
   readonly #allowed: readonly Block[];
   readonly #denied: readonly Block[];
+  /** The rules never change, so neither does what they say of an address. */
+  readonly #verdicts = new Map<string, string | null>();
 
   /** Throws for what is no block. */
   constructor({ allowPrivate, allowCidrs = [], denyCidrs = [] }: GuardRules) {
@@ -39,6 +44,15 @@ export class Guard {
    * what cannot be parsed is forbidden.
    */
   forbidsAddress(text: string): string | null {
+    const known = this.#verdicts.get(text);
+    if (known !== undefined) return known;
+    const verdict = this.#judge(text);
+    if (this.#verdicts.size >= MAX_VERDICTS) this.#verdicts.clear();
+    this.#verdicts.set(text, verdict);
+    return verdict;
+  }
+
+  #judge(text: string): string | null {
     const address = parseAddress(text);
     if (address === null) return "an unreadable address";
     if (facesOf(address).some((face) => this.#denied.some((block) => isIn(block, face)))) {
