@@ -5,12 +5,14 @@ import type { ClientService } from "../service/clients.ts";
 import type { DeadLetters } from "../service/dead.ts";
 import type { QueueService } from "../service/queues.ts";
 import type { SigningSecrets } from "../service/signing-secrets.ts";
+import type { Stats } from "../service/stats.ts";
 import type { TierService } from "../service/tiers.ts";
 import { auditRoute } from "./admin-audit.ts";
 import { clientRoutes } from "./admin-clients.ts";
 import { deadRoutes } from "./admin-dead.ts";
 import { queueRoutes } from "./admin-queues.ts";
 import { signingRoutes } from "./admin-signing.ts";
+import { statsRoute } from "./admin-stats.ts";
 import { tierRoutes } from "./admin-tiers.ts";
 import type { Route } from "./route.ts";
 
@@ -21,6 +23,7 @@ export interface AdminServices {
   readonly signing: SigningSecrets;
   readonly dead: DeadLetters;
   readonly audit: AuditLog;
+  readonly stats: Stats;
 }
 
 export function adminRoutes({
@@ -30,6 +33,7 @@ export function adminRoutes({
   signing,
   dead,
   audit,
+  stats,
 }: AdminServices): readonly Route[] {
   return [
     ...clientRoutes(clients),
@@ -38,5 +42,6 @@ export function adminRoutes({
     ...signingRoutes({ signing, clients, queues }),
     ...deadRoutes(dead),
     auditRoute(audit),
+    statsRoute(stats),
   ];
 }

@@ -12,6 +12,13 @@ export interface Security {
   readonly adminKeySet: boolean;
 }
 
+/** What the document says beside the routes. */
+export interface Served extends Security {
+  readonly version: string;
+  /** The path that all routes are served under, empty for none. */
+  readonly pathPrefix: string;
+}
+
 const SECURITY_SCHEMES = {
   adminKey: {
     type: "apiKey",
@@ -41,7 +48,7 @@ const PROBLEM_HEADERS: Readonly<Record<number, Readonly<Record<string, string>>>
 };
 
 /** Adds to `routes` the one that describes them all, itself included. */
-export function withOpenApi(routes: readonly Route[], version: string, security: Security): readonly Route[] {
+export function withOpenApi(routes: readonly Route[], served: Served): readonly Route[] {
   let document = "";
   const route: Route = {
     method: "GET",
@@ -53,20 +60,21 @@ export function withOpenApi(routes: readonly Route[], version: string, security:
     handle: () => ({ status: 200, body: document }),
   };
   const all = [...routes, route];
-  document = JSON.stringify(openApiDocument(all, version, security));
+  document = JSON.stringify(openApiDocument(all, served));
   return all;
 }
 
-function openApiDocument(routes: readonly Route[], version: string, security: Security) {
+function openApiDocument(routes: readonly Route[], served: Served) {
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) {
     const path = route.path.replace(/:(\w+)/g, "{$1}");
-    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route, security) };
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route, served) };
   }
   const { value, schemas } = withReferences(paths);
   return {
     openapi: "3.1.0",
-    info: { title: "Task Runner", version, description: "A self-hosted HTTP task queue." },
+    info: { title: "Task Runner", version: served.version, description: "A self-hosted HTTP task queue." },
+    ...(served.pathPrefix !== "" && { servers: [{ url: served.pathPrefix }] }),
     paths: value,
     components: {
       schemas,

@@ -28,6 +28,8 @@ export interface ApiOptions {
   readonly service: TaskService;
   /** The routes of whoever looks after the runner, and others that are made elsewhere. */
   readonly moreRoutes: readonly Route[];
+  /** Those of the process itself, its metrics: like health they answer without the path's prefix too. */
+  readonly ofProcess?: readonly Route[];
   readonly health: HealthSource;
   /** Null leaves administration open to everyone. */
   readonly adminKey: string | null;
@@ -38,8 +40,12 @@ export interface ApiOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly version: string;
+  /** Of a compiled program; null where the sources run as they are. */
+  readonly commit?: string | null;
   /** The largest body of a task, in bytes. */
   readonly maxPayloadBytes: number;
+  /** The path that the whole API is under, from its slash on; empty for none. */
+  readonly pathPrefix: string;
 }
 
 /** What everyone should know who runs without an admin key. */
@@ -54,27 +60,41 @@ export function adminOpenWarning(clientAuth: ClientAuth): string {
 /** The whole API. */
 export function createApi(options: ApiOptions): Api {
   const { service, moreRoutes, health, adminKey, clientAuth, clientKeys, logger, version } = options;
+  const { pathPrefix } = options;
+  const ofProcess = [
+    ...healthRoutes(health, version, adminKey === null ? [adminOpenWarning(clientAuth)] : []),
+    ...(options.ofProcess ?? []),
+  ];
   const routes = [
     enqueueRoute(service, options.maxPayloadBytes),
     batchRoute(service),
     taskListRoute(service),
     ...taskRoutes(service),
     ...moreRoutes,
-    ...healthRoutes(health, version, adminKey === null ? [adminOpenWarning(clientAuth)] : []),
-    versionRoute(version),
-    rootRoute(version),
+    ...ofProcess,
+    versionRoute(version, options.commit ?? null),
+    rootRoute(version, pathPrefix),
   ];
   const gate = new Gate({ adminKey, clientAuth, keys: clientKeys, wrongKeys: new WrongKeys(options) });
   const admit: Admit = (request, access) => gate.admit(request, access);
-  const security = { clientAuth, adminKeySet: adminKey !== null };
-  return assemble(withOpenApi(routes, version, security), admit, logger);
+  const served = { clientAuth, adminKeySet: adminKey !== null, version, pathPrefix };
+  const all = withOpenApi(routes, served);
+  if (pathPrefix === "") return assemble(all, admit, logger);
+  // Whoever probes this process itself knows nothing of the path that a proxy sends here.
+  return assemble([...all.map((route) => under(pathPrefix, route)), ...ofProcess], admit, logger);
 }
 
-export type HealthApiOptions = Pick<ApiOptions, "health" | "logger" | "version">;
+function under(prefix: string, route: Route): Route {
+  return { ...route, path: route.path === "/" ? prefix : `${prefix}${route.path}` };
+}
 
-/** Health and version alone, for a process that takes no tasks. */
-export function createHealthApi({ health, logger, version }: HealthApiOptions): Api {
-  return assemble([...healthRoutes(health, version, []), versionRoute(version)], () => ANYONE, logger);
+export type HealthApiOptions = Pick<ApiOptions, "health" | "logger" | "version" | "commit" | "ofProcess">;
+
+/** Health, version and what else is of the process, for one that takes no tasks. */
+export function createHealthApi(options: HealthApiOptions): Api {
+  const { health, logger, version, commit = null, ofProcess = [] } = options;
+  const routes = [...healthRoutes(health, version, []), ...ofProcess, versionRoute(version, commit)];
+  return assemble(routes, () => ANYONE, logger);
 }
 
 type Admit = (request: Request, access: Access) => Caller | Promise<Caller>;

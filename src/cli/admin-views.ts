@@ -49,6 +49,23 @@ export const TierView = Type.Object({
 });
 export const TierListView = Type.Object({ tiers: Type.Array(TierView) });
 
+export const StatsView = Type.Object({
+  store: Type.String(),
+  queues: Type.Number(),
+  tasks: Type.Record(Type.String(), Type.Number()),
+  hosts: Type.Array(Type.Object({ host: Type.String(), next_probe_at: Type.String(), tasks: Type.Number() })),
+  workers: Type.Array(
+    Type.Object({
+      worker: Type.String(),
+      version: Type.String(),
+      concurrency: Type.Number(),
+      started_at: Type.String(),
+      seen_at: Type.String(),
+    }),
+  ),
+});
+export type StatsView = Static<typeof StatsView>;
+
 export const QueueView = Type.Object({
   queue: Type.String(),
   enabled: Type.Boolean(),

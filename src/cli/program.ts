@@ -1,7 +1,7 @@
 /** The command line: every command in one tree, and one rule for exit statuses. */
 
 import { Command, CommanderError } from "commander";
-import { VERSION } from "../version.ts";
+import { COMMIT, VERSION } from "../version.ts";
 import { addAuditCommand } from "./audit.ts";
 import { addClientsCommand } from "./clients.ts";
 import { addDeadCommand } from "./dead.ts";
@@ -12,6 +12,7 @@ import { printJson } from "./output.ts";
 import { addQueuesCommand } from "./queues.ts";
 import { addRoleCommands, DEFAULT_COMMAND } from "./roles.ts";
 import { addConfigCommand } from "./show-config.ts";
+import { addStatsCommand } from "./stats.ts";
 import { addTasksCommand } from "./tasks.ts";
 import { addTiersCommand } from "./tiers.ts";
 
@@ -80,14 +81,20 @@ Examples:
   addClientsCommand(program, host, ended);
   addTiersCommand(program, host, ended);
   addAuditCommand(program, host, ended);
+  addStatsCommand(program, host, ended);
   program
     .command("version")
-    .description("print the version and the runtime")
+    .description("print the version, the commit of a compiled program, and the runtime")
     .option("--json", "print JSON")
     .addHelpText("after", "\nExamples:\n  task-runner version\n  task-runner version --json")
     .action((options: { json?: boolean }) => {
-      if (options.json) printJson(host, { version: VERSION, runtime: host.runtime });
-      else host.stdout.write(`task-runner ${VERSION} (${host.runtime})\n`);
+      const { runtime } = host;
+      const commit = COMMIT === null ? {} : { commit: COMMIT };
+      if (options.json) printJson(host, { version: VERSION, ...commit, runtime });
+      else
+        host.stdout.write(
+          `task-runner ${VERSION} (${COMMIT === null ? "" : `commit ${COMMIT}, `}${runtime})\n`,
+        );
     });
   return program;
 }

@@ -10,6 +10,7 @@ import type { ExplanationJson, ReasonJson } from "./explanation.ts";
 import {
   awaitsConsumer,
   finished,
+  hostHeld,
   notDue,
   noWorker,
   type Reason,
@@ -22,7 +23,7 @@ import { tierOrDefault } from "./tiers.ts";
 
 export interface ExplainerOptions {
   readonly store: Pick<ProducerStore, "get" | "keyHolder" | "counts" | "workers"> &
-    Pick<SettingsStore, "read" | "clientUse" | "queueUse">;
+    Pick<SettingsStore, "read" | "clientUse" | "queueUse" | "heldHosts">;
   readonly clock: Pick<Clock, "now">;
   /** The tier whose limits a client has when its own is gone. */
   readonly defaultTier: string;
@@ -66,10 +67,11 @@ export class Explainer {
     const { store } = this.#options;
     const queue = (await store.read("queue", task.queue))?.value ?? null;
     const isPulled = queue?.mode === "pull";
-    const [byClient, byQueue, byKey, counts, workers] = await Promise.all([
+    const [byClient, byQueue, byKey, hosts, counts, workers] = await Promise.all([
       this.#clientReasons(task.clientId, nowMs),
       this.#queueReasons(task.queue, queue, nowMs),
       this.#keyReasons(task.id),
+      store.heldHosts(),
       store.counts(),
       store.workers(WORKER_SEEN_WITHIN_MS),
     ]);
@@ -78,6 +80,7 @@ export class Explainer {
       ...byQueue,
       ...byClient,
       ...byKey,
+      ...(isPulled ? [] : hostHeld(task, queue, hosts)),
       ...waitingTurn(task, nowMs, counts, isPulled ? [] : workers),
       ...(isPulled ? awaitsConsumer(task, nowMs) : noWorker(workers)),
     ];

@@ -11,6 +11,7 @@ const REASONS = {
   queue_limit: "its queue has as many tasks running as it may",
   queue_rate: "its queue's rate lets the next task begin later",
   client_disabled: "its client is disabled",
+  host_held: "its host has failed and is held back until it is tried again",
   client_limit: "its client has as many tasks running as it may",
   key_held: "another task holds its ordering key",
   waiting_turn: "others are ready too, or the workers are busy",
@@ -30,6 +31,7 @@ const ReasonSchema = Type.Object({
   detail: Type.String({ description: "The same in words, with what can be done." }),
   running: Type.Optional(Type.Integer({ description: "Tasks running." })),
   limit: Type.Optional(Type.Integer({ description: "The most that may." })),
+  host: Type.Optional(Type.String({ description: "The host that is held back." })),
   by: Type.Optional(Type.String({ description: "The task that holds the ordering key." })),
   ready: Type.Optional(
     Type.Integer({

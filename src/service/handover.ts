@@ -22,6 +22,16 @@ export interface Decisions {
   readonly rates: ReadonlyMap<string, RateState>;
 }
 
+/** What is told of tasks that are handed over, to whoever traces them. */
+export interface Sendings {
+  /** Begins with one; its `task` is the one to keep. */
+  send(task: NewTask): {
+    readonly task: NewTask;
+    kept(duplicateOf: string | null): void;
+    refused(error: unknown): void;
+  };
+}
+
 /** A task whose lists change faster than it can be held against them is given back after so many checks. */
 const MAX_CHECKS = 3;
 
@@ -29,14 +39,33 @@ const MAX_CHECKS = 3;
 export class Handover {
   readonly #group: EnqueueGroup;
   readonly #admission: Admission;
+  readonly #sendings: Sendings | null;
 
-  constructor(group: EnqueueGroup, admission: Admission) {
+  /** `sendings` null: nothing is traced. */
+  constructor(group: EnqueueGroup, admission: Admission, sendings: Sendings | null = null) {
     this.#group = group;
     this.#admission = admission;
+    this.#sendings = sendings;
   }
 
   /** Rejects with why the task was not kept. */
-  async one(task: NewTask): Promise<Accepted> {
+  one(task: NewTask): Promise<Accepted> {
+    return this.#sendings === null ? this.#one(task) : this.#oneTraced(task, this.#sendings);
+  }
+
+  async #oneTraced(task: NewTask, sendings: Sendings): Promise<Accepted> {
+    const sending = sendings.send(task);
+    try {
+      const accepted = await this.#one(sending.task);
+      sending.kept(duplicateOf(accepted));
+      return accepted;
+    } catch (thrown) {
+      sending.refused(thrown);
+      throw thrown;
+    }
+  }
+
+  async #one(task: NewTask): Promise<Accepted> {
     if (this.#admission.concerns(task.clientId)) return this.#oneChecked(task, false);
     const answer = await this.#group.add([task]);
     const decided = decisionOn(task, resultAt(answer, 0), answer);
@@ -47,9 +76,33 @@ export class Handover {
 
   /**
    * Decides on each by itself. Rejects only when the store could take none of them; an error of the store that met
-   * some is theirs. With `anew` it begins by reading the lists of the tasks' clients.
+   * some is theirs.
    */
-  async many(tasks: readonly NewTask[], anew = false): Promise<Decisions> {
+  many(tasks: readonly NewTask[]): Promise<Decisions> {
+    return this.#sendings === null ? this.#many(tasks, false) : this.#manyTraced(tasks, this.#sendings);
+  }
+
+  async #manyTraced(tasks: readonly NewTask[], sendings: Sendings): Promise<Decisions> {
+    const sent = tasks.map((task) => sendings.send(task));
+    try {
+      const decisions = await this.#many(
+        sent.map(({ task }) => task),
+        false,
+      );
+      for (const [index, sending] of sent.entries()) {
+        const decided = decisions.results[index] ?? CHANGING;
+        if (decided instanceof TaskRunnerError) sending.refused(decided);
+        else sending.kept(duplicateOf(decided));
+      }
+      return decisions;
+    } catch (thrown) {
+      for (const sending of sent) sending.refused(thrown);
+      throw thrown;
+    }
+  }
+
+  /** With `anew` it begins by reading the lists of the tasks' clients. */
+  async #many(tasks: readonly NewTask[], anew: boolean): Promise<Decisions> {
     const results: (Accepted | TaskRunnerError)[] = tasks.map(() => CHANGING);
     const rates = new Map<string, RateState>();
     let left: readonly Numbered[] = tasks.map((task, at) => ({ task, at }));
@@ -80,7 +133,7 @@ export class Handover {
   }
 
   async #oneChecked(task: NewTask, anew: boolean): Promise<Accepted> {
-    const { results } = await this.many([task], anew);
+    const { results } = await this.#many([task], anew);
     const [decided = CHANGING] = results;
     if (decided instanceof TaskRunnerError) throw decided;
     return decided;
@@ -113,6 +166,11 @@ export class Handover {
     }
     return unchecked;
   }
+}
+
+/** The task that was there already; null where there was none. */
+function duplicateOf({ result }: Accepted): string | null {
+  return result.kind === "duplicate" ? result.id : null;
 }
 
 interface Numbered {

@@ -9,6 +9,7 @@ import type {
   ProducerStore,
   SettingsStore,
   Settlement,
+  SettleResult,
   TaskStore,
 } from "../core/store.ts";
 import { acked, nacked, type Told } from "./consumer-outcomes.ts";
@@ -38,6 +39,8 @@ export interface PullServiceOptions {
   readonly retry: RetryPolicy;
   /** Requests that wait for tasks at once, at most. */
   readonly maxPolls?: number;
+  /** Told of every settlement and what the store made of it; nobody unless given. */
+  readonly onSettled?: (task: ClaimedTask, settlement: Settlement, result: SettleResult) => void;
 }
 
 /** A task in the hands of a consumer. */
@@ -128,20 +131,24 @@ export class PullService {
     const claim = await store.claim({ worker, limit: max, leaseMs: toMs(leaseSec), queue });
     if (claim.tasks.length === 0) return { found: null, nextInMs: claim.nextInMs };
     if (signal.aborted) {
-      await store.settle(claim.tasks.map((task) => released(task, "whoever asked for it had gone")));
+      const gone = claim.tasks.map((task) => released(task, "whoever asked for it had gone"));
+      this.#tell(claim.tasks, gone, await store.settle(gone));
       return { found: null, nextInMs: 0 };
     }
     const startedAtMs = clock.now();
     const judge = this.#judge(worker);
     const deaths: Settlement[] = [];
+    const dead: ClaimedTask[] = [];
     const found: Leased[] = [];
     for (const task of claim.tasks) {
       const death = settlementBefore(task, judge);
-      if (death !== null) deaths.push(death);
-      else found.push({ task, lease: leaseToken({ taskId: task.id, fence: task.fence, startedAtMs }) });
+      if (death !== null) {
+        deaths.push(death);
+        dead.push(task);
+      } else found.push({ task, lease: leaseToken({ taskId: task.id, fence: task.fence, startedAtMs }) });
     }
     try {
-      if (deaths.length > 0) await store.settle(deaths);
+      if (deaths.length > 0) this.#tell(dead, deaths, await store.settle(deaths));
     } catch (thrown) {
       // The others are leased and must not wait for that to run out; these are judged again by whoever has them next.
       if (found.length === 0) throw thrown;
@@ -162,17 +169,33 @@ export class PullService {
       by,
     );
     const settlements: Settlement[] = [];
+    const tasks: ClaimedTask[] = [];
     const places = told.map(({ outcome }, at) => {
       const own = held[at];
       if (!own) return -1;
+      tasks.push(own.task);
       return settlements.push(settlementAfter(own, outcome, this.#judge(own.holder))) - 1;
     });
     const results = settlements.length === 0 ? [] : await this.#options.store.settle(settlements);
+    this.#tell(tasks, settlements, results);
     return told.map(({ lease, done }, at) => {
       const result = results[places[at] ?? -1] ?? "stale";
       if (result === "cancelled") return { lease, status: result };
       return { lease, status: result === "stale" ? "lost" : done };
     });
+  }
+
+  #tell(
+    tasks: readonly ClaimedTask[],
+    settlements: readonly Settlement[],
+    results: readonly SettleResult[],
+  ): void {
+    const { onSettled } = this.#options;
+    if (onSettled === undefined) return;
+    for (const [at, settlement] of settlements.entries()) {
+      const task = tasks[at];
+      if (task !== undefined) onSettled(task, settlement, results[at] ?? "stale");
+    }
   }
 
   #held(leases: readonly string[], by: ConsumerOf) {

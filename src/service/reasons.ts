@@ -1,6 +1,9 @@
 /** The reasons for which a task does not run that can be told from the task itself, the counts and the workers. */
 
-import type { LaneCounts, WorkerRecord } from "../core/store.ts";
+import { isReport } from "../core/follow-ups.ts";
+import { hostOf } from "../core/host.ts";
+import type { Queue } from "../core/queue.ts";
+import type { HeldHost, LaneCounts, WorkerRecord } from "../core/store.ts";
 import type { Task } from "../core/task.ts";
 import type { ReasonJson } from "./explanation.ts";
 import { timeJson } from "./schema-words.ts";
@@ -68,6 +71,22 @@ export function waitingTurn(
       untilMs: null,
     },
   ];
+}
+
+/** Of a task whose host has failed: one of the host's tasks tries it now and then, the others wait uncharged. */
+export function hostHeld(
+  { target, metadata }: Task,
+  queue: Queue | null,
+  hosts: readonly HeldHost[],
+): readonly Reason[] {
+  // A report is called where it was meant to be, whatever its queue calls instead.
+  const override = isReport(metadata) ? undefined : queue?.target?.url;
+  const host = hostOf(override ?? target.url);
+  const held = hosts.find((one) => one.host === host);
+  if (held === undefined) return [];
+  const tried = `one task tries it again at ${timeJson(held.nextProbeAtMs)}, and the others follow once that comes through`;
+  const detail = `${host} has failed too often in a row: ${tried}.`;
+  return [{ code: "host_held", detail, host, untilMs: held.nextProbeAtMs }];
 }
 
 /** Of a task that nobody is there to run. */

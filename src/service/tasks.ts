@@ -17,7 +17,7 @@ import type { TargetProblem } from "../core/transport.ts";
 import { Admission } from "./admission.ts";
 import { EnqueueGroup, GROUP_LIMITS, type GroupLimits } from "./enqueue-group.ts";
 import type { EnqueueRequest, RescheduleRequest } from "./enqueue-request.ts";
-import { type Accepted, Handover } from "./handover.ts";
+import { type Accepted, Handover, type Sendings } from "./handover.ts";
 import { buildTask, invalid, plannedAtMs, type RequestContext } from "./new-task.ts";
 import { PullQueues } from "./pull-queues.ts";
 import { NO_URL } from "./target.ts";
@@ -42,6 +42,8 @@ export interface TaskServiceOptions {
    */
   readonly privateTargets: "check" | "ask-workers";
   readonly groupLimits?: GroupLimits;
+  /** Nothing is traced without it. */
+  readonly tracing?: Sendings | null;
 }
 
 /** What became of a batch. */
@@ -63,7 +65,7 @@ export class TaskService {
     this.#options = options;
     this.#pullQueues = new PullQueues(options.store, options.clock);
     const group = new EnqueueGroup(options.store, options.groupLimits ?? GROUP_LIMITS);
-    this.#handover = new Handover(group, new Admission(options.store));
+    this.#handover = new Handover(group, new Admission(options.store), options.tracing ?? null);
     this.#targets = new TargetPolicy(options);
   }
 

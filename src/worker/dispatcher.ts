@@ -7,6 +7,7 @@ import type { Judge } from "../core/settling.ts";
 import type { ClaimedTask, Settlement } from "../core/store.ts";
 import type { Delivery, Outcome, Transport } from "../core/transport.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import type { AttemptTrace, Tracing } from "../telemetry/tracing.ts";
 import type { Breakers } from "./policies.ts";
 import { callOf } from "./rules.ts";
 import { Run } from "./run.ts";
@@ -27,6 +28,8 @@ export interface DispatcherOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Null where nothing is traced. */
+  readonly tracing: Pick<Tracing, "attempt"> | null;
   /** Upper bound of any one attempt. */
   readonly taskTimeoutMs: number;
   /** Retries after the first attempt of a task that does not say. */
@@ -56,7 +59,19 @@ export class Dispatcher {
    * Delivers unless the task is past that, and tells what is to be settled; null when the lease was lost. Never
    * rejects.
    */
-  async deliver(run: Run): Promise<Settlement | null> {
+  deliver(run: Run): Promise<Settlement | null> {
+    const trace = this.#options.tracing?.attempt(run.task) ?? null;
+    return trace === null ? this.#deliver(run, null) : this.#deliverTraced(run, trace);
+  }
+
+  async #deliverTraced(run: Run, trace: AttemptTrace): Promise<Settlement | null> {
+    run.traceparent = trace.traceparent;
+    const settlement = await this.#deliver(run, trace);
+    trace.end(settlement);
+    return settlement;
+  }
+
+  async #deliver(run: Run, trace: AttemptTrace | null): Promise<Settlement | null> {
     const settlement = undelivered(run, this.#judge());
     if (settlement !== null) return this.#unsent(run, settlement);
     const { breakers, signing } = this.#options;
@@ -67,7 +82,7 @@ export class Dispatcher {
     }
     const { target, task, leasedAtMonoMs } = run;
     const guarded = { url: target.url, isProbe: task.isProbe, claimedAtMonoMs: leasedAtMonoMs };
-    const outcome = await breakers.guard(guarded, () => this.#send(run, found.secrets));
+    const outcome = await breakers.guard(guarded, () => this.#send(run, found.secrets, trace));
     return settlementOf(run, outcome, this.#judge());
   }
 
@@ -88,7 +103,19 @@ export class Dispatcher {
   }
 
   /** Resolves with the transport's outcome, or with a failure of ours; never rejects. */
-  #send(run: Run, signingSecrets: readonly string[]): Promise<Outcome> {
+  #send(run: Run, signingSecrets: readonly string[], trace: AttemptTrace | null): Promise<Outcome> {
+    if (trace === null) return this.#call(run, signingSecrets, run.traceparent);
+    return this.#sendTraced(run, signingSecrets, trace);
+  }
+
+  async #sendTraced(run: Run, signingSecrets: readonly string[], trace: AttemptTrace): Promise<Outcome> {
+    const call = trace.call(run.target);
+    const outcome = await this.#call(run, signingSecrets, call.traceparent);
+    call.end(outcome);
+    return outcome;
+  }
+
+  #call(run: Run, signingSecrets: readonly string[], traceparent: string | null): Promise<Outcome> {
     return new Promise((resolve) => {
       const { url } = run.target;
       let transport: Transport | undefined;
@@ -97,7 +124,7 @@ export class Dispatcher {
         if (transport === undefined) return resolve(noTransport(url));
         run.abandon = () => resolve(ABANDONED);
         const { name } = transport;
-        transport.deliver(deliveryOf(run, signingSecrets), run.signal).then(
+        transport.deliver(deliveryOf(run, signingSecrets, traceparent), run.signal).then(
           (outcome) =>
             resolve(isOutcome(outcome) ? outcome : this.#broke(name, new Error("it gave no outcome"))),
           (thrown: unknown) => resolve(this.#broke(name, thrown)),
@@ -132,6 +159,7 @@ const ABANDONED: Outcome = { kind: "deferred", afterMs: 0, reason: "the transpor
 function deliveryOf(
   { task, target, timeoutMs, allowedHosts }: Run,
   signingSecrets: readonly string[],
+  traceparent: string | null,
 ): Delivery {
   return {
     taskId: task.id,
@@ -141,7 +169,7 @@ function deliveryOf(
     fence: task.fence,
     scheduledAtMs: task.scheduledAtMs,
     timeoutMs,
-    traceparent: task.traceparent,
+    traceparent,
     allowedHosts,
     signingSecrets,
   };

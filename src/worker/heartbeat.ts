@@ -4,6 +4,7 @@ import { ExponentialBackoff, handleAll, retry, TimeoutStrategy, timeout, wrap } 
 import type { CancelTimer, Clock } from "../core/clock.ts";
 import type { ConsumerStore, LostLease } from "../core/store.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import type { WorkerMetrics } from "../telemetry/metrics.ts";
 import type { BreakOff, Run } from "./run.ts";
 import { FailureStreak } from "./streak.ts";
 
@@ -14,6 +15,8 @@ export interface HeartbeatOptions {
   readonly leaseMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Null where nothing is counted. */
+  readonly metrics: Pick<WorkerMetrics, "leasesLost"> | null;
 }
 
 /** Beats in the time of a lease: two may fail before a lease runs out. */
@@ -101,6 +104,7 @@ export class Heartbeat {
     const runOutAtMonoMs = performance.now() - this.#options.leaseMs;
     const expired = this.#breakOff((run) => run.leasedAtMonoMs <= runOutAtMonoMs, "expired");
     if (expired > 0) {
+      this.#options.metrics?.leasesLost("expired", expired);
       this.#options.logger.error(
         { deliveries: expired },
         "leases ran out because they could not be extended; their deliveries are broken off",
@@ -178,8 +182,10 @@ export class Heartbeat {
       // A run that ended while the store was asked is not lost: it was settled first.
       else if (why === "stale" && run.breakOff("lost")) stale++;
     }
-    if (stale > 0)
+    if (stale > 0) {
+      this.#options.metrics?.leasesLost("stale", stale);
       this.#options.logger.warn({ deliveries: stale }, "leases were lost; their deliveries are broken off");
+    }
   }
 }
 

@@ -4,6 +4,8 @@ import { setImmediate } from "node:timers";
 import type { CancelTimer, Clock } from "../core/clock.ts";
 import { MAX_CLAIM, type Settlement, type SettleResult } from "../core/store.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import type { WorkerMetrics } from "../telemetry/metrics.ts";
+import { taskFields } from "../telemetry/task-fields.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import { type Answer, Exchange, type ExchangeStore } from "./exchange.ts";
 import type { Run } from "./run.ts";
@@ -16,6 +18,8 @@ export interface ClaimLoopOptions {
   readonly dispatcher: Dispatcher;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Null where nothing is counted. */
+  readonly metrics: Pick<WorkerMetrics, "settled"> | null;
   /** Tasks held at once, at most. */
   readonly concurrency: number;
   readonly leaseMs: number;
@@ -173,19 +177,21 @@ export class ClaimLoop {
   }
 
   #letGo(ended: readonly Ended[], results: readonly SettleResult[]): void {
-    const { logger } = this.#options;
+    const { logger, metrics } = this.#options;
     ended.forEach(({ run, settlement }, index) => {
       this.#runs.delete(run);
-      const result = results[index];
+      const result = results[index] ?? "stale";
       const { verdict } = settlement;
+      metrics?.settled(run.task, settlement, result);
       if (result !== "settled") {
-        logger.debug({ task: run.task.id, result }, "task had moved on before it was settled");
+        logger.debug({ ...taskFields(run), result }, "task had moved on before it was settled");
       } else if (verdict.kind === "dead") {
-        const { id: task, queue, attempt, crashes } = run.task;
+        const { attempt, crashes } = run.task;
         // The attempt that was claimed for does not count where none was made.
         const attempts = settlement.attempt?.number ?? attempt - 1;
         const followUps = settlement.followUps?.map(({ id }) => id);
-        logger.warn({ task, queue, attempts, crashes, reason: verdict.reason, followUps }, "task is dead");
+        const { reason } = verdict;
+        logger.warn({ ...taskFields(run), attempts, crashes, reason, followUps }, "task is dead");
       }
     });
   }
@@ -221,11 +227,8 @@ export class ClaimLoop {
     } else {
       this.#ended.push({ run, settlement });
       if (settlement.attempt?.error != null) {
-        const { number: attempt, status, error, durationMs } = settlement.attempt;
-        this.#options.logger.debug(
-          { task: run.task.id, attempt, status, error, durationMs },
-          "delivery failed",
-        );
+        const { status, error, durationMs } = settlement.attempt;
+        this.#options.logger.debug({ ...taskFields(run), status, error, durationMs }, "delivery failed");
       }
     }
     this.#soon();

@@ -12,6 +12,7 @@ import type { Clock, Random } from "../core/clock.ts";
 import { hostOf } from "../core/host.ts";
 import type { Outcome } from "../core/transport.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import type { WorkerMetrics } from "../telemetry/metrics.ts";
 import type { Holds } from "./holds.ts";
 
 export interface BreakerSettings {
@@ -26,6 +27,8 @@ export interface BreakersOptions extends BreakerSettings {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Nothing is counted without it. */
+  readonly metrics?: Pick<WorkerMetrics, "breakerChanged"> | null;
 }
 
 /** A delivery that asks whether it may go. */
@@ -119,7 +122,7 @@ export class Breakers {
   }
 
   async #probe(host: string, deliver: () => Promise<Outcome>): Promise<Outcome> {
-    const { holds, openMs, logger } = this.#options;
+    const { holds, openMs, logger, metrics } = this.#options;
     const outcome = await deliver();
     if (outcome.kind === "deferred") {
       this.#probeAgain(host);
@@ -128,13 +131,14 @@ export class Breakers {
     } else {
       void holds.free(host);
       this.#byHost.delete(host);
+      metrics?.breakerChanged("closed");
       logger.info({ host }, "target answers again, its breaker is closed");
     }
     return outcome;
   }
 
   async #alone(breaker: Breaker, deliver: () => Promise<Outcome>): Promise<Outcome> {
-    const { openMs, clock, random, logger } = this.#options;
+    const { openMs, clock, random, logger, metrics } = this.#options;
     const { host, policy } = breaker;
     const probeWaitMs = Math.min(Math.max(openMs * PROBE_WAIT, PROBE_WAIT_MIN_MS), PROBE_WAIT_MAX_MS);
     // A call that cockatiel finds half-open waits for the probe to end, and would hold its slot meanwhile.
@@ -145,6 +149,7 @@ export class Breakers {
       const outcome = await policy.execute(deliver);
       if (policy.state === CircuitState.Closed) {
         this.#forget(breaker);
+        metrics?.breakerChanged("closed");
         logger.info({ host }, "target answers again, its breaker is closed");
       }
       return outcome;
@@ -176,7 +181,7 @@ export class Breakers {
   }
 
   #make(host: string): Breaker {
-    const { failureThreshold, openMs, clock, logger } = this.#options;
+    const { failureThreshold, openMs, clock, logger, metrics } = this.#options;
     const policy = circuitBreaker(handleWhenResult(keepsOpen), {
       breaker: new ConsecutiveBreaker(failureThreshold),
       halfOpenAfter: openMs,
@@ -186,11 +191,9 @@ export class Breakers {
       const first = breaker.probeAtMs === 0;
       breaker.probeAtMs = clock.now() + openMs;
       void this.#tell(breaker);
-      if (first)
-        logger.warn(
-          { host, failures: failureThreshold, openMs },
-          "target keeps failing, its breaker is open",
-        );
+      if (!first) return;
+      metrics?.breakerChanged("open");
+      logger.warn({ host, failures: failureThreshold, openMs }, "target keeps failing, its breaker is open");
     });
     return breaker;
   }

@@ -27,6 +27,8 @@ export class Run {
   leasedAtMonoMs: number;
   /** Since when it is being delivered, on the same clock. */
   readonly startedAtMonoMs: number;
+  /** The trace context of this attempt, its task's own where it is not recorded; null where there is none. */
+  traceparent: string | null;
   /** Set once the delivery is over. Null while it runs. */
   settlement: Settlement | null = null;
   /** Whether the delivery is over, one way or another. */
@@ -40,6 +42,7 @@ export class Run {
   constructor(task: ClaimedTask, call: Call, startedAtMs: number, leasedAtMonoMs: number) {
     this.task = task;
     this.lease = { taskId: task.id, fence: task.fence };
+    this.traceparent = task.traceparent;
     this.startedAtMs = startedAtMs;
     this.target = call.target;
     this.timeoutMs = call.timeoutMs;

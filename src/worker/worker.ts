@@ -4,6 +4,8 @@ import { type Clock, type Random, sleep } from "../core/clock.ts";
 import type { ConsumerStore, TaskStore } from "../core/store.ts";
 import type { Sealer } from "../secrets/sealing.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import type { WorkerMetrics } from "../telemetry/metrics.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
 import { Dispatcher, type TransportSource } from "./dispatcher.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Holds } from "./holds.ts";
@@ -21,6 +23,10 @@ export interface WorkerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Nothing is traced without it. */
+  readonly tracing?: Pick<Tracing, "attempt"> | null;
+  /** Nothing is counted without it. */
+  readonly metrics?: WorkerMetrics | null;
   /** Tasks at once. */
   readonly concurrency: number;
   /** How long a lease holds unless extended. */
@@ -57,10 +63,10 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     const { id, version, store, transports, clock, random, logger, leaseMs } = options;
-    const { concurrency, taskTimeoutMs, maxRetries, allowPrivateUrls, newId } = options;
+    const { concurrency, taskTimeoutMs, maxRetries, allowPrivateUrls, newId, metrics = null } = options;
     this.#options = options;
     this.#holds = new Holds(store, logger);
-    const breakers = new Breakers({ ...options.breaker, holds: this.#holds, clock, random, logger });
+    const breakers = new Breakers({ ...options.breaker, holds: this.#holds, clock, random, logger, metrics });
     const dispatcher = new Dispatcher({
       id,
       transports,
@@ -69,12 +75,13 @@ export class Worker {
       clock,
       random,
       logger,
+      tracing: options.tracing ?? null,
       taskTimeoutMs,
       maxRetries,
       newId,
     });
-    this.#loop = new ClaimLoop({ id, store, dispatcher, clock, logger, concurrency, leaseMs });
-    this.#heartbeat = new Heartbeat({ store, runs: this.#loop.runs, leaseMs, clock, logger });
+    this.#loop = new ClaimLoop({ id, store, dispatcher, clock, logger, metrics, concurrency, leaseMs });
+    this.#heartbeat = new Heartbeat({ store, runs: this.#loop.runs, leaseMs, clock, logger, metrics });
     const worker = { id, version, concurrency, allowPrivateUrls, startedAtMs: clock.now() };
     this.#janitor = new Janitor({ store, worker, clock, logger });
   }

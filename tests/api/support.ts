@@ -153,6 +153,7 @@ export interface TestApiOptions {
   /** Where requests come from; their connection tells it unless this does. */
   readonly addressOf?: (request: Request) => string | null;
   readonly health?: HealthSource;
+  readonly pathPrefix?: string;
   /** Seals signing secrets; there is none unless given. */
   readonly sealer?: Sealer;
   readonly service?: Partial<TaskServiceOptions>;
@@ -206,6 +207,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     logger,
     version: "1.2.3",
     maxPayloadBytes: MAX_PAYLOAD_BYTES,
+    pathPrefix: options.pathPrefix ?? "",
   });
   const server: HttpServer = serveHttp({
     hostname: "127.0.0.1",

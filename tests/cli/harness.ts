@@ -1,6 +1,6 @@
 /** Runs commands in this process, keeping what they write, and the program itself as a process of its own. */
 
-import { join } from "node:path";
+import { appCommand } from "../../scripts/app-process.ts";
 import { readyPlugins } from "../../src/app/plugins.ts";
 import { REDIS_GRAMMAR } from "../../src/app/redis-store.ts";
 import type { CliHost } from "../../src/cli/host.ts";
@@ -47,7 +47,6 @@ export async function command(args: readonly string[], options: CommandOptions =
   return { status, ...written };
 }
 
-const PROJECT_DIR = join(import.meta.dir, "../..");
 /** Longer than any start or stop here takes; a process that hangs fails its test and is gone. */
 const LONGEST_RUN_MS = 20_000;
 
@@ -68,13 +67,10 @@ export function program(
   env: Readonly<Record<string, string>> = {},
   preload?: string,
 ): Program {
-  const runtime = [
-    process.execPath,
-    "--no-env-file",
-    ...(preload === undefined ? [] : ["--preload", preload]),
-  ];
-  const child = Bun.spawn([...runtime, join(PROJECT_DIR, "src/main.ts"), ...args], {
-    env: { PATH: process.env.PATH ?? "", HOST: "127.0.0.1", ...env },
+  // Not as an argument, for a compiled program would take it as one of its own.
+  const options = preload === undefined ? {} : { BUN_OPTIONS: `--preload ${preload}` };
+  const child = Bun.spawn([...appCommand(), ...args], {
+    env: { PATH: process.env.PATH ?? "", HOST: "127.0.0.1", ...options, ...env },
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",

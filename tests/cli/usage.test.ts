@@ -215,7 +215,7 @@ describe("wrong usage exits with 2 and says what is wrong", () => {
 });
 
 describe("help", () => {
-  const commands = ["serve", "work", "all", "config", "healthcheck", "enqueue", "audit", "version"];
+  const commands = ["serve", "work", "all", "config", "healthcheck", "enqueue", "audit", "stats", "version"];
   const groups: Record<string, readonly string[]> = {
     tasks: ["list", "get", "explain", "cancel", "run", "replay", "watch"],
     dead: ["list", "get", "replay", "purge"],

@@ -1,8 +1,10 @@
 /** The circuit breaker of a target: it spares a host that is down, and no other host notices. */
 
 import { describe, expect, test } from "bun:test";
+import { hostOf } from "../../src/core/host.ts";
+import { MAX_CRASHES } from "../../src/core/task.ts";
 import { newTarget } from "../support/tasks.ts";
-import { until, withBench } from "./harness.ts";
+import { crash, until, withBench } from "./harness.ts";
 import { Target } from "./target.ts";
 
 const PATIENT_RETRY = { minBackoffMs: 20, maxBackoffMs: 20, jitter: 0, maxAttempts: 100 };
@@ -25,9 +27,14 @@ describe("a breaker", () => {
         expect(hitsWhenOpened).toBeLessThanOrEqual(5);
 
         await until("the others are held back", async () => {
-          const tasks = await Promise.all(sick.map(({ id }) => bench.get(id)));
-          return tasks.every(({ state, releases }) => state === "scheduled" && releases > 0);
+          const [held] = await bench.store.heldHosts();
+          const retrying = (await bench.store.counts())[0]?.states.retrying ?? 0;
+          return held !== undefined && held.tasks + retrying === sick.length;
         });
+        for (const { id } of sick) {
+          const { state, attempts } = await bench.get(id);
+          if (attempts === 0) expect(["ready", "running"]).toContain(state);
+        }
         const well = bench.task({ target: newTarget({ url: other.url() }) });
         await bench.store.enqueue([well]);
         await bench.reaches(well.id, "succeeded");
@@ -60,7 +67,7 @@ describe("a breaker", () => {
         if (slow) mostOpenWhileProbing.push(bench.target.mostOpen);
         return new Response("x", { status: slow ? 200 : 500 });
       };
-      bench.start({ concurrency: 8, breaker: { failureThreshold: 1, openMs: 300 } });
+      bench.start({ concurrency: 8, breaker: { failureThreshold: 1, openMs: 900 } });
       await bench.enqueue({ retry: PATIENT_RETRY });
       await until("the breaker is open", () => bench.logged("its breaker is open").length === 1);
       slow = true;
@@ -68,6 +75,145 @@ describe("a breaker", () => {
       await bench.store.enqueue(Array.from({ length: 8 }, () => bench.task({ retry: PATIENT_RETRY })));
       await until("it is closed", () => bench.logged("answers again").length === 1);
       expect(mostOpenWhileProbing[0]).toBe(1);
+    }),
+    15_000,
+  );
+
+  test(
+    "is shared: all workers together probe once a time, and all go on when it is well",
+    withBench(async (bench) => {
+      let healthy = false;
+      bench.target.answer = () => new Response("x", { status: healthy ? 200 : 500 });
+      const openMs = 500;
+      const settings = { concurrency: 4, breaker: { failureThreshold: 2, openMs } };
+      bench.start(settings);
+      bench.start({ ...settings, store: await bench.openAgain() });
+      const sick = Array.from({ length: 60 }, () => bench.task({ retry: PATIENT_RETRY }));
+      await bench.store.enqueue(sick);
+      // Both count by themselves, so both may have found it out.
+      await until("it is held back", async () => (await bench.store.heldHosts()).length === 1);
+      await until("all were met", async () => {
+        const [held] = await bench.store.heldHosts();
+        const { ready = 0, running = 0 } = (await bench.store.counts())[0]?.states ?? {};
+        return running === 0 && held?.tasks === ready;
+      });
+      const before = bench.target.hits.length;
+      const sinceMs = performance.now();
+      await until("it was probed three times", () => bench.target.hits.length >= before + 3);
+      expect(performance.now() - sinceMs).toBeGreaterThanOrEqual(2 * openMs);
+      const probes = bench.target.hits.slice(before).map(({ atMs }) => atMs);
+      for (const [i, atMs] of probes.entries()) {
+        if (i > 0) expect(atMs - (probes[i - 1] ?? 0)).toBeGreaterThanOrEqual(openMs - 50);
+      }
+      healthy = true;
+      const freedMs = performance.now();
+      const tasks = await Promise.all(sick.map(({ id }) => bench.reaches(id, "succeeded")));
+      expect(performance.now() - freedMs).toBeLessThan(openMs + 2_000);
+      expect(await bench.store.heldHosts()).toEqual([]);
+      // Charged are only deliveries that were made.
+      const attempts = tasks.reduce((sum, task) => sum + task.attempts, 0);
+      expect(attempts).toBe(bench.target.hits.length);
+      const workers = new Set(tasks.flatMap(({ attemptLog }) => attemptLog.map(({ worker }) => worker)));
+      expect(workers.size).toBe(2);
+    }),
+    15_000,
+  );
+
+  test(
+    "keeps its own worker from the host while the store cannot be told",
+    withBench(async (bench) => {
+      let healthy = false;
+      bench.target.answer = () => new Response("x", { status: healthy ? 200 : 500 });
+      bench.counted.holdHost = async () => {
+        throw new Error("the store is away");
+      };
+      bench.start({ concurrency: 3, breaker: { failureThreshold: 3, openMs: 400 } });
+      const sick = Array.from({ length: 12 }, () => bench.task({ retry: PATIENT_RETRY }));
+      await bench.store.enqueue(sick);
+      await until("the breaker is open", () => bench.logged("its breaker is open").length === 1);
+      const hitsWhenOpened = bench.target.hits.length;
+      await until("the others are held back", async () => {
+        const tasks = await Promise.all(sick.map(({ id }) => bench.get(id)));
+        return tasks.every(({ state, releases }) => state === "scheduled" && releases > 0);
+      });
+      expect(bench.target.hits.length).toBeLessThanOrEqual(hitsWhenOpened + 2);
+      await until("it was probed again and again", () => bench.target.hits.length >= hitsWhenOpened + 4);
+      expect(bench.logged("holding back hosts that fail failed")).toHaveLength(1);
+      healthy = true;
+      const tasks = await Promise.all(sick.map(({ id }) => bench.reaches(id, "succeeded")));
+      const attempts = tasks.reduce((sum, task) => sum + task.attempts, 0);
+      expect(attempts).toBe(bench.target.hits.length);
+    }),
+    15_000,
+  );
+
+  test(
+    "has another probe made soon where one was broken off",
+    withBench(async (bench) => {
+      bench.target.answer = async () => {
+        await Bun.sleep(5_000);
+        return new Response("x");
+      };
+      const task = bench.task({ retry: PATIENT_RETRY });
+      await bench.store.enqueue([task]);
+      await bench.store.holdHost(hostOf(task.target.url), 60_000);
+      await bench.store.claim({ worker: "meets-it", limit: 5, leaseMs: 1_000 });
+      const worker = bench.start({ breaker: { failureThreshold: 3, openMs: 60_000 } });
+      bench.advanceStoreTime(61_000);
+      await until("it is being probed", () => bench.target.hits.length === 1);
+      expect((await bench.get(task.id)).state).toBe("running");
+      await worker.stop(0);
+      const [held] = await bench.store.heldHosts();
+      expect((held?.nextProbeAtMs ?? Number.NaN) - Date.now() - 61_000).toBeLessThanOrEqual(1_000);
+      expect(await bench.get(task.id)).toMatchObject({ state: "ready", attempts: 0, releases: 1 });
+    }),
+    15_000,
+  );
+
+  test(
+    "is not closed by a probe that ends without being made",
+    withBench(async (bench) => {
+      await bench.enqueue();
+      await crash(bench, MAX_CRASHES);
+      const [doomed] = (await bench.store.list({ limit: 1 })).tasks;
+      const host = hostOf(bench.target.url());
+      await bench.store.holdHost(host, 60_000);
+      await bench.store.claim({ worker: "meets-it", limit: 5, leaseMs: 1_000 });
+      bench.advanceStoreTime(61_000);
+      bench.start({ breaker: { failureThreshold: 3, openMs: 60_000 } });
+      await bench.reaches(doomed?.id ?? "", "dead");
+      expect(bench.target.hits).toEqual([]);
+      expect(await bench.store.heldHosts()).toMatchObject([{ host, tasks: 0 }]);
+      // Another task of the host is the next probe, a second later.
+      const id = await bench.enqueue();
+      bench.advanceStoreTime(1_000);
+      await bench.reaches(id, "succeeded");
+      await until("it is let go", async () => (await bench.store.heldHosts()).length === 0);
+    }),
+    15_000,
+  );
+
+  test(
+    "is told by the port and the scheme, and by where the queue sends its tasks",
+    withBench(async (bench) => {
+      const other = new Target();
+      bench.target.answer = () => new Response("x", { status: 500 });
+      try {
+        await bench.setQueue("sent", { target: { url: bench.target.url() } });
+        bench.start({ concurrency: 1, breaker: { failureThreshold: 2, openMs: 60_000 } });
+        const tasks = Array.from({ length: 4 }, () =>
+          bench.task({ queue: "sent", target: newTarget({ url: other.url() }), retry: PATIENT_RETRY }),
+        );
+        await bench.store.enqueue(tasks);
+        await until("it is held back", async () => (await bench.store.heldHosts()).length === 1);
+        expect(await bench.store.heldHosts()).toMatchObject([{ host: hostOf(bench.target.url()) }]);
+        const id = await bench.enqueue({ target: newTarget({ url: other.url() }) });
+        await bench.reaches(id, "succeeded");
+        expect(other.hits).toHaveLength(1);
+        expect(bench.target.hits).toHaveLength(2);
+      } finally {
+        await other.close();
+      }
     }),
     15_000,
   );

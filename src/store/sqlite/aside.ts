@@ -2,7 +2,7 @@
 
 import { isReport } from "../../core/follow-ups.ts";
 import { hostOf } from "../../core/host.ts";
-import { STATE } from "./codec.ts";
+import { type ClaimRow, metadataIn, STATE, urlIn } from "./codec.ts";
 import type { Database } from "./database.ts";
 import type { BarredRow, Hold, Holds } from "./holds.ts";
 import type { Lane, LaneSet } from "./lanes.ts";
@@ -11,6 +11,10 @@ import type { Lane, LaneSet } from "./lanes.ts";
 const MAX_SET_ASIDE = 1_000;
 /** Tasks looked at beyond those that a lane is to give, in place of those that are set aside. */
 const LOOK_PAST = 4;
+/** Tasks handed out for each that is set aside beside them, while there are others to hand out: it costs them little. */
+const GIVEN_FOR_ONE = 8;
+/** Resting lanes remembered; with more the memory starts over. */
+const MAX_RESTING = 10_000;
 /** Tasks of a lane looked at together once nothing else was there to be handed out. */
 const WIDE_LOOK = 256;
 /** Rounds of one priority's lanes that give nothing before the others are asked. */
@@ -22,19 +26,13 @@ const MAX_LANES = 64;
 /** A probe that no client or queue has room for is looked for again after this. */
 const NO_ROOM_MS = 1_000;
 
-interface PeekRow {
-  seq: number;
-  url: string;
-  /** JSON; null where there is none. */
-  metadata: string | null;
-}
+type PeekRow = Pick<ClaimRow, "seq" | "spec">;
 
 function prepareAll(db: Database) {
   return {
     // Bodies are left where they are: most of what is looked at here is not handed out.
     peek: db.prepare<PeekRow>(
-      `SELECT t.seq, json_extract(s.spec, '$.url') AS url, json_extract(s.spec, '$.metadata') AS metadata
-       FROM tasks t JOIN specs s ON s.seq = t.seq
+      `SELECT t.seq, s.spec FROM tasks t JOIN specs s ON s.seq = t.seq
        WHERE t.lane = ? AND t.state = ${STATE.ready} ORDER BY t.due_ms, t.seq LIMIT ?`,
     ),
   };
@@ -52,21 +50,49 @@ export interface Chosen {
 export class Asides {
   readonly #statements: ReturnType<typeof prepareAll>;
   readonly #holds: Holds;
+  readonly #rests = new Rests();
 
   constructor(db: Database, holds: Holds) {
     this.#statements = prepareAll(db);
     this.#holds = holds;
   }
 
-  /** Null while no host is held back: then a claim pays nothing. */
-  begin(lanes: LaneSet, nowMs: number): Aside | null {
-    return this.#holds.any ? new Aside(this.#statements, this.#holds, lanes, nowMs) : null;
+  begin(lanes: LaneSet, nowMs: number): Aside {
+    return new Aside(this.#statements, this.#holds, this.#rests, lanes, nowMs);
+  }
+}
+
+/**
+ * Lanes at whose head stood tasks of held hosts and nothing else: while others have tasks to hand out these are left
+ * alone for some time. Each process keeps its own, for it is about cost and not about turns.
+ */
+class Rests {
+  readonly #until = new Map<number, number>();
+  #given = 0;
+
+  /** Tasks were handed out: what time is counted in. */
+  gave(count: number): void {
+    this.#given += count;
+  }
+
+  begin(lane: number, setAside: number): void {
+    if (this.#until.size >= MAX_RESTING) this.#until.clear();
+    this.#until.set(lane, this.#given + setAside * GIVEN_FOR_ONE);
+  }
+
+  has(lane: number): boolean {
+    const until = this.#until.get(lane);
+    if (until === undefined) return false;
+    if (until > this.#given) return true;
+    this.#until.delete(lane);
+    return false;
   }
 }
 
 export class Aside {
   readonly #statements: ReturnType<typeof prepareAll>;
   readonly #holds: Holds;
+  readonly #rests: Rests;
   readonly #lanes: LaneSet;
   readonly #nowMs: number;
   readonly #known = new Map<string, Hold | null>();
@@ -78,11 +104,29 @@ export class Aside {
   /** Whether a task of a held host was met since this was last asked. */
   #met = false;
 
-  constructor(statements: ReturnType<typeof prepareAll>, holds: Holds, lanes: LaneSet, nowMs: number) {
+  constructor(
+    statements: ReturnType<typeof prepareAll>,
+    holds: Holds,
+    rests: Rests,
+    lanes: LaneSet,
+    nowMs: number,
+  ) {
     this.#statements = statements;
     this.#holds = holds;
+    this.#rests = rests;
     this.#lanes = lanes;
     this.#nowMs = nowMs;
+  }
+
+  /** Of a ring's first lanes those to be looked at; where there are none of them the ring goes on to the next. */
+  awake(ring: readonly Lane[]): readonly Lane[] {
+    if (this.#isWide) return ring;
+    const awake = ring.filter(({ id }) => !this.#rests.has(id));
+    if (awake.length === 0) {
+      for (const lane of ring) this.#lanes.rotate(lane);
+      this.#met = true;
+    }
+    return awake;
   }
 
   /**
@@ -108,6 +152,17 @@ export class Aside {
     return this.#left > 0 ? active : [];
   }
 
+  /** Tasks were handed out. */
+  gave(count: number): void {
+    this.#rests.gave(count);
+  }
+
+  /** Whether none of these tasks of a lane is for a held host: so it is of most lanes, which then pay for no more. */
+  areFree(lane: Lane, rows: readonly Pick<ClaimRow, "spec">[]): boolean {
+    const override = this.#lanes.rules.queue(lane.queue).target?.url;
+    return rows.every(({ spec }) => this.#holdOf(hostCalled(spec, override)) === null);
+  }
+
   /**
    * Sets tasks at the head of a lane aside until `count` others stand there or it has looked far enough; how many do.
    * Of a host whose time has come the first one met stays, as its probe.
@@ -122,7 +177,7 @@ export class Aside {
     let seen = 0;
     for (const row of rows) {
       if (chosen === count) break;
-      const hold = this.#holdOf(hostCalled(row, target?.url));
+      const hold = this.#holdOf(hostCalled(row.spec, target?.url));
       if (hold !== null && hold.next_ms > this.#nowMs) {
         this.#met = true;
         if (this.#left <= 0) break;
@@ -139,6 +194,7 @@ export class Aside {
       }
       seen += 1;
     }
+    if (chosen === 0 && seen > 0) this.#rests.begin(lane.id, seen);
     for (const [hold, seqs] of aside) {
       this.#holds.setAside(hold, seqs);
       this.#lanes.count(lane, "ready", "barred", seqs.length);
@@ -194,7 +250,6 @@ export class Aside {
 }
 
 /** The host that a worker will call: a report goes where it was meant to, whatever its queue calls instead. */
-function hostCalled({ url, metadata }: PeekRow, override: string | undefined): string {
-  if (override === undefined || (metadata !== null && isReport(JSON.parse(metadata)))) return hostOf(url);
-  return hostOf(override);
+function hostCalled(spec: string, override: string | undefined): string {
+  return hostOf(override === undefined || isReport(metadataIn(spec)) ? urlIn(spec) : override);
 }

@@ -83,13 +83,15 @@ export class Claims {
     if (pulled !== null && !lanes.flows.isPull(pulled.id)) return { tasks: [], nextInMs: null };
     const promoted = Math.max(request.limit * PROMOTE_FACTOR, MIN_PROMOTED);
     this.#promote(lanes, promoted, nowMs);
-    this.#holds.bringBack(lanes, promoted);
+    const hosts = this.#holds.outline();
+    if (hosts.ended === 1) this.#holds.bringBack(lanes, promoted);
     for (const queue of lanes.flows.due()) lanes.flows.touch(queue, request.limit);
     lanes.settle();
-    const aside = pulled === null ? this.#asides.begin(lanes, nowMs) : null;
+    const aside = pulled === null && hosts.held === 1 ? this.#asides.begin(lanes, nowMs) : null;
     const taking: Taking = { lanes, request, nowMs, tasks: [], pulled, aside, heldBack: 0 };
     const { tasks } = taking;
-    aside?.probe(request.limit, (lane, seq) => this.#takeProbe(taking, lane, seq));
+    if ((hosts.next_ms ?? Number.POSITIVE_INFINITY) <= nowMs)
+      aside?.probe(request.limit, (lane, seq) => this.#takeProbe(taking, lane, seq));
     const hasWork = (rank: number) =>
       pulled === null
         ? lanes.hasWork(rank)
@@ -121,7 +123,8 @@ export class Claims {
       if (ring.length === 0) return;
       const before = tasks.length;
       const whole = ring.length < width;
-      this.#takeRound(taking, ring, wanted - before, whole);
+      const awake = taking.aside?.awake(ring) ?? ring;
+      if (awake.length > 0) this.#takeRound(taking, awake, wanted - before, whole);
       fruitless = tasks.length > before ? 0 : fruitless + 1;
       if (taking.aside?.endsRank(rank, fruitless, whole ? ring.length : width + 1)) return;
       width = tasks.length > before ? wanted - tasks.length : Math.max(width, WIDE_LOOK);
@@ -192,14 +195,21 @@ export class Claims {
 
   /** Takes `count` tasks from the head of a lane, or fewer where their hosts are held back. */
   #takeLane(taking: Taking, lane: Lane, count: number): void {
-    const { lanes, aside } = taking;
-    const chosen = aside?.choose(lane, count);
-    const rows = this.#statements.head.all(lane.id, chosen?.count ?? count);
-    for (const row of rows) this.#lease(taking, lane, row, chosen?.probes.has(row.seq) ?? false);
+    const { aside } = taking;
+    const { head } = this.#statements;
+    let rows = head.all(lane.id, count);
+    let isAll = rows.length < count;
+    let probes: ReadonlySet<number> | null = null;
+    if (aside !== null && !aside.areFree(lane, rows)) {
+      const chosen = aside.choose(lane, count);
+      rows = head.all(lane.id, chosen.count);
+      ({ isAll, probes } = chosen);
+    }
+    for (const row of rows) this.#lease(taking, lane, row, probes?.has(row.seq) ?? false);
     this.#countTaken(taking, lane, "ready", rows.length);
+    aside?.gave(rows.length);
     // A counter that promises more than is there would keep an empty lane in the ring for ever.
-    if (chosen === undefined ? rows.length < count : chosen.isAll) lane.ready = 0;
-    lanes.keep(lane);
+    if (isAll) lane.ready = 0;
   }
 
   /** Takes a task that was set aside, to try its host with it. */
@@ -236,9 +246,11 @@ export class Claims {
 
   /** How long until a task falls due, a queue's next token comes or a host is probed: 0 when it is time already. */
   #nextInMs({ lanes, nowMs, pulled }: Taking): number | null {
+    const hosts = this.#holds.outline();
+    if (hosts.ended === 1) return 0;
     const dueMs = this.#statements.nextDue.get()?.due ?? null;
     // Only workers probe, and only tasks that are for them.
-    const probeMs = pulled === null ? this.#holds.nextAtMs() : null;
+    const probeMs = pulled === null ? hosts.next_ms : null;
     const times = [dueMs, probeMs].flatMap((atMs) => (atMs === null ? [] : [Math.max(0, atMs - nowMs)]));
     const tokenInMs = lanes.flows.nextInMs();
     if (tokenInMs !== null) times.push(tokenInMs);

@@ -141,6 +141,22 @@ function isEmpty(record: object): boolean {
 
 const decodeSpec = (text: string): Spec => JSON.parse(text) as Spec;
 
+/** Where every spec begins: with the url, of which more is asked than of the rest. */
+const SPEC_START = '{"url":"';
+
+/** The url in a spec column. */
+export function urlIn(spec: string): string {
+  const url = spec.startsWith(SPEC_START)
+    ? spec.slice(SPEC_START.length, spec.indexOf('"', SPEC_START.length))
+    : "\\";
+  return url.includes("\\") ? decodeSpec(spec).url : url;
+}
+
+/** The metadata in a spec column. */
+export function metadataIn(spec: string): NewTask["metadata"] {
+  return decodeSpec(spec).metadata ?? {};
+}
+
 /** The scopes in the names table that a task takes. */
 export function namesOf(task: Pick<NewTask, "queue" | "clientId" | "name" | "idempotencyKey">): string[] {
   const scopes: string[] = [];

@@ -12,6 +12,16 @@ export interface Hold {
   next_ms: number;
 }
 
+/** All hosts together, in one look: most claims have to know no more. */
+export interface Outline {
+  /** Whether any host is held back. */
+  readonly held: 0 | 1;
+  /** Whether tasks of hosts that were let go are still to come back. */
+  readonly ended: 0 | 1;
+  /** When the first host is probed of those that have tasks set aside; null when there is none. */
+  readonly next_ms: number | null;
+}
+
 /** One that has tasks set aside, of which one is to be its probe. */
 export interface DueHold extends Hold {
   readonly looked: number;
@@ -29,7 +39,11 @@ const LANES_AT_ONCE = 64;
 
 function prepareAll(db: Database) {
   return {
-    any: db.prepare<{ id: number }>("SELECT id FROM holds WHERE host IS NOT NULL LIMIT 1"),
+    outline: db.prepare<Outline>(
+      `SELECT EXISTS (SELECT 1 FROM holds WHERE host IS NOT NULL) AS held,
+         EXISTS (SELECT 1 FROM holds WHERE host IS NULL) AS ended,
+         (SELECT next_ms FROM holds WHERE host IS NOT NULL AND barred > 0 ORDER BY next_ms LIMIT 1) AS next_ms`,
+    ),
     of: db.prepare<Hold>("SELECT id, next_ms, for_ms FROM holds WHERE host = ?"),
     hold: db.prepare(
       `INSERT INTO holds (host, next_ms, for_ms) VALUES (?, ?, ?)
@@ -53,9 +67,6 @@ function prepareAll(db: Database) {
     due: db.prepare<DueHold>(
       `SELECT id, next_ms, for_ms, looked FROM holds
        WHERE host IS NOT NULL AND barred > 0 AND next_ms <= ? ORDER BY next_ms, id LIMIT ?`,
-    ),
-    next: db.prepare<{ next_ms: number }>(
-      "SELECT next_ms FROM holds WHERE host IS NOT NULL AND barred > 0 ORDER BY next_ms LIMIT 1",
     ),
     ended: db.prepare<{ id: number }>("SELECT id FROM holds WHERE host IS NULL ORDER BY id LIMIT 1"),
     barredOfQueue: db.prepare<{ id: number }>("SELECT id FROM lanes WHERE queue = ? AND barred > 0 LIMIT 1"),
@@ -123,9 +134,8 @@ export class Holds {
     return rows.map(({ host, next_ms, barred }) => ({ host, nextProbeAtMs: next_ms, tasks: barred }));
   }
 
-  /** Whether any host is held back. */
-  get any(): boolean {
-    return this.#statements.any.get() !== undefined;
+  outline(): Outline {
+    return this.#statements.outline.get() ?? { held: 0, ended: 0, next_ms: null };
   }
 
   of(host: string): Hold | null {
@@ -203,16 +213,5 @@ export class Holds {
       drop.run();
       left -= Math.max(1, back);
     }
-  }
-
-  /** When a host whose tasks are set aside is probed next; 0 while any are to come back; null when nothing waits so. */
-  nextAtMs(): number | null {
-    if (this.isBringingBack) return 0;
-    return this.#statements.next.get()?.next_ms ?? null;
-  }
-
-  /** Whether tasks of hosts that were let go are still to come back. */
-  get isBringingBack(): boolean {
-    return this.#statements.ended.get() !== undefined;
   }
 }
