@@ -1,6 +1,6 @@
 /** Runs Task Runner as a real process on a free port, for the demo, the smoke runs, the bench and their tests. */
 
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 export const PROJECT_DIR = join(import.meta.dir, "..");
 
@@ -12,7 +12,7 @@ const STOP_TIMEOUT_MS = 30_000;
 const KEPT_LINES = 40;
 
 export interface AppOptions {
-  /** What runs src/main.ts; Bun by default. */
+  /** What runs src/main.ts; by default Bun, or nothing where TASK_RUNNER_BIN names a compiled program. */
   readonly runtime?: readonly string[];
   readonly command: "all" | "serve" | "work";
   /** Settings in force; nothing but PATH, HOME and the like comes from the caller's own environment. */
@@ -42,9 +42,19 @@ function pair(name: string, value: string | undefined): [string, string][] {
   return value === undefined ? [] : [[name, value]];
 }
 
+/**
+ * What is run, before its own arguments: the compiled program that TASK_RUNNER_BIN names (relative to the project's
+ * folder), or else src/main.ts on this Bun.
+ */
+export function appCommand(): readonly string[] {
+  const compiled = process.env.TASK_RUNNER_BIN ?? "";
+  if (compiled !== "") return [resolve(PROJECT_DIR, compiled)];
+  return [process.execPath, "--no-env-file", join(PROJECT_DIR, "src/main.ts")];
+}
+
 /** Starts the app on 127.0.0.1 and resolves once it listens; rejects with its output when it does not come up. */
 export function startApp({ runtime, command, env }: AppOptions): Promise<AppProcess> {
-  const argv = [...(runtime ?? [process.execPath, "--no-env-file"]), "src/main.ts", command];
+  const argv = [...(runtime === undefined ? appCommand() : [...runtime, "src/main.ts"]), command];
   return startListening(argv, { HOST: "127.0.0.1", PORT: "0", LOG_LEVEL: "info", ...env });
 }
 

@@ -70,7 +70,8 @@ async function runRole(role: Role, loaded: LoadedConfig): Promise<number> {
   }
   const signal = await signalled;
   logger.info({ signal }, "shutting down");
-  const hung = systemClock.after(config.SHUTDOWN_GRACE_SEC * 1_000 + STOP_OVERTIME_MS, () => {
+  const longestStopSec = config.SHUTDOWN_DELAY_SEC + config.SHUTDOWN_GRACE_SEC;
+  const hung = systemClock.after(longestStopSec * 1_000 + STOP_OVERTIME_MS, () => {
     logger.fatal("shutting down took too long; leases that were not given back run out by themselves");
     process.exit(1);
   });

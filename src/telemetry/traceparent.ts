@@ -1,0 +1,55 @@
+/** W3C trace context as it travels with tasks: read, written, and made up where there is none. */
+
+/** What a traceparent says (https://www.w3.org/TR/trace-context/#traceparent-header). */
+export interface TraceContext {
+  /** 32 hexadecimal digits. */
+  readonly traceId: string;
+  /** 16 hexadecimal digits: the span that what follows is a child of. */
+  readonly spanId: string;
+  /** Whether whoever made that span records it. */
+  readonly isSampled: boolean;
+}
+
+const FORM = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/;
+const SAMPLED = 1;
+
+/** Null for a text that is none. */
+export function parseTraceparent(text: string): TraceContext | null {
+  const found = FORM.exec(text);
+  if (found === null) return null;
+  const [, traceId = "", spanId = "", flags = ""] = found;
+  return { traceId, spanId, isSampled: (Number.parseInt(flags, 16) & SAMPLED) === SAMPLED };
+}
+
+export function traceparentOf({ traceId, spanId, isSampled }: TraceContext): string {
+  return `00-${traceId}-${spanId}-${isSampled ? "01" : "00"}`;
+}
+
+/** The trace that a traceparent belongs to; null where there is none. */
+export function traceIdIn(traceparent: string | null): string | null {
+  return traceparent === null ? null : (parseTraceparent(traceparent)?.traceId ?? null);
+}
+
+const ID_BYTES = 24;
+/** Random bytes are drawn for this many at a time. */
+const POOLED = 256;
+
+/** Fills `bytes` with random values, as `crypto.getRandomValues` does. */
+type FillRandom = (bytes: Uint8Array<ArrayBuffer>) => void;
+
+/** Makes traceparents of new traces that nobody records, so that those who are called record nothing either. */
+export function unsampledTraceparents(fillRandom: FillRandom): () => string {
+  const pool = Buffer.alloc(ID_BYTES * POOLED);
+  let used = pool.length;
+  return () => {
+    if (used === pool.length) {
+      fillRandom(pool);
+      used = 0;
+    }
+    const hex = pool.toString("hex", used, used + ID_BYTES);
+    used += ID_BYTES;
+    // An id of zeros alone is none; 2^-64 is small enough to forget, were it not for who reads this.
+    const spanId = hex.slice(32) === "0000000000000000" ? "0000000000000001" : hex.slice(32);
+    return `00-${hex.slice(0, 32)}-${spanId}-00`;
+  };
+}
