@@ -16,7 +16,12 @@ async function startMs(argv: readonly string[], env: Readonly<Record<string, str
   const dir = mkdtempSync(join(tmpdir(), "task-runner-start-"));
   try {
     const startedMs = performance.now();
-    const app = await startListening([...argv, "all"], { HOST: "127.0.0.1", PORT: "0", DATA_DIR: dir, ...env });
+    const app = await startListening([...argv, "all"], {
+      HOST: "127.0.0.1",
+      PORT: "0",
+      DATA_DIR: dir,
+      ...env,
+    });
     try {
       while (!(await fetch(`${app.url}/health/ready`)).ok) {
         if (performance.now() - startedMs > READY_TIMEOUT_MS) throw new Error(`not ready:\n${app.output()}`);

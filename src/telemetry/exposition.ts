@@ -6,7 +6,7 @@ import { TASK_STATES } from "../core/task.ts";
 import type { ClientTally, Metrics, QueueTally } from "./metrics.ts";
 import { SpreadHistogram, type SpreadHistogramOptions } from "./spread-histogram.ts";
 import type { StateReader, StoreState } from "./state.ts";
-import { Capped, OTHER } from "./tallies.ts";
+import { OTHER } from "./tallies.ts";
 import type { SpanCounts } from "./tracing.ts";
 
 /** What is told of a process besides what it counts. */
@@ -30,8 +30,6 @@ export interface ExpositionOptions {
 
 type Labels = Record<string, string>;
 type Row = readonly [Labels, number];
-/** Queues that the gauges tell apart; the same number as the counters do. */
-const MAX_QUEUES = 100;
 
 export class Exposition {
   readonly #options: ExpositionOptions;
@@ -153,28 +151,29 @@ export class Exposition {
     this.#gauge("store_up", "Whether the store answered this scrape, or one a moment ago.", [], () => [
       [{}, this.#state === null ? 0 : 1],
     ]);
-    this.#gauge("tasks", "Tasks in the store.", ["queue", "priority", "state"], () => {
-      const queues = new Capped(MAX_QUEUES, () => new Map<string, number>());
-      for (const { queue, priority, states } of this.#state?.counts ?? []) {
-        const totals = queues.of(queue);
-        for (const state of TASK_STATES) {
-          const key = `${priority} ${state}`;
-          totals.set(key, (totals.get(key) ?? 0) + states[state]);
-        }
-      }
-      return [...queues.entries()].flatMap(([queue, totals]) =>
-        [...totals].map(([key, value]): Row => {
-          const [priority = OTHER, state = OTHER] = key.split(" ");
-          return [{ queue, priority, state }, value];
-        }),
-      );
-    });
+    this.#gauge("tasks", "Tasks in the store.", ["queue", "priority", "state"], () => this.#taskRows());
     this.#gauge("hosts_held", "Hosts whose tasks are held back after failures, 1000 at most.", [], () =>
       this.#state === null ? [] : [[{}, this.#state.hostsHeld]],
     );
     this.#gauge("workers", "Workers that were heard of lately.", [], () =>
       this.#state === null ? [] : [[{}, this.#state.workers]],
     );
+  }
+
+  /** The queues that the counters tell apart are told apart here. */
+  #taskRows(): readonly Row[] {
+    const { metrics } = this.#options;
+    const totals = new Map<string, { labels: Labels; tasks: number }>();
+    for (const { queue: name, priority, states } of this.#state?.counts ?? []) {
+      const queue = metrics.queues.labelOf(name);
+      for (const state of TASK_STATES) {
+        const key = `${queue} ${priority} ${state}`;
+        const total = totals.get(key) ?? { labels: { queue, priority, state }, tasks: 0 };
+        total.tasks += states[state];
+        totals.set(key, total);
+      }
+    }
+    return [...totals.values()].map(({ labels, tasks }): Row => [labels, tasks]);
   }
 
   #addProcess(): void {

@@ -113,8 +113,7 @@ export class Metrics implements WorkerMetrics {
     for (const task of tasks) {
       const tally = this.queues.of(task.queue);
       tally.leases++;
-      // A later lease of the same task tells of its retries, not of how long it had to wait.
-      if (task.fence === 1) tally.startSec.observe(Math.max(0, nowMs - task.scheduledAtMs) / 1_000);
+      if (isFirstLease(task)) tally.startSec.observe(Math.max(0, nowMs - task.scheduledAtMs) / 1_000);
     }
   }
 
@@ -162,6 +161,11 @@ export class Metrics implements WorkerMetrics {
     tally.sec.observe(durationMs / 1_000);
     if (failed) tally.failed++;
   }
+}
+
+/** A later one tells of retries, not of how long a task had to wait. */
+function isFirstLease({ attempt, crashes, firstAttemptAtMs }: ClaimedTask): boolean {
+  return attempt === 1 && crashes === 0 && firstAttemptAtMs === null;
 }
 
 function wordOf(result: Exclude<EnqueueResult, { readonly kind: "unchecked" }>): EnqueueWord {

@@ -16,17 +16,23 @@ export interface SpreadHistogramOptions {
 
 export class SpreadHistogram extends Histogram {
   readonly #options: SpreadHistogramOptions;
+  /** Says what every histogram says of itself, and holds no value. */
+  readonly #empty: Histogram;
 
   constructor(options: SpreadHistogramOptions) {
     const { name, help, labelNames } = options;
-    super({ name, help, labelNames: [...labelNames], registers: [] });
+    const plain = { name, help, labelNames: [...labelNames], registers: [] };
+    super(plain);
+    this.#empty = new Histogram(plain);
     this.#options = options;
   }
 
   override async get(): Promise<Told> {
-    const told = await super.get();
+    const told = await this.#empty.get();
     const { name, spreads } = this.#options;
-    const values = [...spreads()].flatMap(([labels, spread]) => valuesOf(name, labels, spread));
+    const values = [...spreads()].flatMap(([labels, spread]) =>
+      spread.isEmpty ? [] : valuesOf(name, labels, spread),
+    );
     return { ...told, values };
   }
 

@@ -19,6 +19,11 @@ export class Capped<T> {
     return this.#byName.get(name) ?? this.#new(name);
   }
 
+  /** The name that it is told of by: its own, or {@link OTHER}. */
+  labelOf(name: string): string {
+    return this.of(name) === this.#other ? OTHER : name;
+  }
+
   /** Each with its name, or with {@link OTHER}. */
   *entries(): Iterable<readonly [string, T]> {
     yield* this.#byName;
@@ -72,6 +77,10 @@ export class Spread {
     while (at < bounds.length && value > (bounds[at] ?? 0)) at++;
     this.#counts[at] = (this.#counts[at] ?? 0) + 1;
     this.#sum += value;
+  }
+
+  get isEmpty(): boolean {
+    return this.#counts.every((count) => count === 0);
   }
 
   get sum(): number {

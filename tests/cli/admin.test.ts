@@ -368,6 +368,34 @@ describe("purge --wait", () => {
   });
 });
 
+describe("stats", () => {
+  test("tells the store, the tasks by state and the workers", async () => {
+    const stats = await answer("stats");
+    expect(stats).toMatchObject({ store: "sqlite", hosts: [] });
+    expect(stats.workers).toHaveLength(1);
+    const { stdout, status } = await run(["stats"]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^store sqlite, \d+ queues? with tasks$/m);
+    expect(stdout).toMatch(/^succeeded +\d+$/m);
+    expect(stdout).toContain(stats.workers[0].worker);
+    expect(stdout).not.toContain("HOST HELD BACK");
+  });
+
+  test("tells hosts that are held back, and when they are tried again", async () => {
+    const gone = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("x") });
+    const { origin } = gone.url;
+    await gone.stop(true);
+    await answer("clients", "set", "calls-nobody", "--tier", "premium");
+    for (let i = 0; i < 6; i++) await answer("enqueue", `${origin}/hook`, "--client", "calls-nobody");
+    let told = "";
+    for (const deadline = Date.now() + 10_000; !told.includes(origin) && Date.now() < deadline; )
+      told = (await run(["stats"])).stdout;
+    const line = told.split("\n").find((one) => one.startsWith(origin));
+    expect(line?.slice(origin.length)).toMatch(/^ +\d+ +\S+Z$/);
+    expect(told).toContain("HOST HELD BACK");
+  });
+});
+
 describe("audit", () => {
   test("tells who changed what, field by field, newest first", async () => {
     await answer("clients", "set", "audited", "--tier", "basic");

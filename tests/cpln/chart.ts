@@ -54,7 +54,7 @@ export type Values = Readonly<Record<string, unknown>>;
 
 export interface PreparedChart {
   readonly dir: string;
-  /** Renders with `helm template`; `gvc` null leaves it out. */
+  /** Renders with `helm template`, the same only once; `gvc` null leaves it out. */
   render(helm: string, values?: Values, at?: { release?: string; gvc?: string | null }): Promise<Rendered>;
   /** Renders with `cpln helm template`, by that Helm. */
   renderWithCli(helm: string, values?: Values): Promise<Rendered>;
@@ -76,12 +76,19 @@ export async function prepareChart(): Promise<PreparedChart> {
     await writeFile(path, JSON.stringify(values));
     return path;
   };
+  const renderOnce = async (helm: string, values: Values, release: string, gvc: string | null) => {
+    const place = gvc === null ? {} : { global: { cpln: { gvc } } };
+    const file = await valuesFile({ ...values, ...place });
+    return rendered(helm, ["template", release, dir, "-f", file], homeEnv(root));
+  };
+  const renderings = new Map<string, Promise<Rendered>>();
   return {
     dir,
-    render: async (helm, values = {}, { release = RELEASE, gvc = GVC } = {}) => {
-      const place = gvc === null ? {} : { global: { cpln: { gvc } } };
-      const file = await valuesFile({ ...values, ...place });
-      return rendered(helm, ["template", release, dir, "-f", file], homeEnv(root));
+    render: (helm, values = {}, { release = RELEASE, gvc = GVC } = {}) => {
+      const key = JSON.stringify([helm, values, release, gvc]);
+      const rendering = renderings.get(key) ?? renderOnce(helm, values, release, gvc);
+      renderings.set(key, rendering);
+      return rendering;
     },
     renderWithCli: async (helm, values = {}) => {
       const file = await valuesFile(values);

@@ -68,6 +68,11 @@ describe.each(helms().map(({ version, path }) => [version, path] as const))("Hel
   });
 });
 
+test.each(Object.entries(MATRIX))("all Helms render the same with %s", async (_name, values) => {
+  const texts = await Promise.all(helms().map(async ({ path }) => (await chart.render(path, values)).stdout));
+  expect(new Set(texts).size).toBe(1);
+});
+
 describe("the form", () => {
   test("finds what Control Plane would refuse", async () => {
     const [helm] = helms();

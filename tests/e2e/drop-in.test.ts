@@ -1,7 +1,7 @@
 /** In the place of the image that the published template 1.3.0 names: its environment and nothing else, and it works. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { type AppProcess, startListening } from "../../scripts/app-process.ts";
+import { type AppProcess, appCommand, startListening } from "../../scripts/app-process.ts";
 import { loadConfig } from "../config/load.ts";
 import {
   type Balancer,
@@ -51,7 +51,7 @@ function ofWorker(sentinelAddress: string, allowPrivateUrls: boolean) {
 
 /** Starts the program without a single argument. */
 function start(env: Readonly<Record<string, string>>): Promise<AppProcess> {
-  return startListening([process.execPath, "--no-env-file", "src/main.ts"], env);
+  return startListening(appCommand(), env);
 }
 
 interface Answer {

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type AppProcess, inheritedEnv, PROJECT_DIR, startListening } from "../../scripts/app-process.ts";
+import { compile } from "../../scripts/build.ts";
 
 const LONGEST_RUN_MS = 20_000;
 
@@ -24,7 +25,7 @@ export interface Workshop {
 export async function openWorkshop(): Promise<Workshop> {
   const dir = mkdtempSync(join(tmpdir(), "task-runner-plugins-"));
   const binary = join(dir, "task-runner");
-  await bun(["build", "--compile", join(PROJECT_DIR, "src/main.ts"), "--outfile", binary]);
+  await compile({ outfile: binary, commit: "unknown" });
   return {
     dir,
     programs: [

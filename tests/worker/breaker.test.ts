@@ -194,31 +194,6 @@ describe("a breaker", () => {
   );
 
   test(
-    "is told by the port and the scheme, and by where the queue sends its tasks",
-    withBench(async (bench) => {
-      const other = new Target();
-      bench.target.answer = () => new Response("x", { status: 500 });
-      try {
-        await bench.setQueue("sent", { target: { url: bench.target.url() } });
-        bench.start({ concurrency: 1, breaker: { failureThreshold: 2, openMs: 60_000 } });
-        const tasks = Array.from({ length: 4 }, () =>
-          bench.task({ queue: "sent", target: newTarget({ url: other.url() }), retry: PATIENT_RETRY }),
-        );
-        await bench.store.enqueue(tasks);
-        await until("it is held back", async () => (await bench.store.heldHosts()).length === 1);
-        expect(await bench.store.heldHosts()).toMatchObject([{ host: hostOf(bench.target.url()) }]);
-        const id = await bench.enqueue({ target: newTarget({ url: other.url() }) });
-        await bench.reaches(id, "succeeded");
-        expect(other.hits).toHaveLength(1);
-        expect(bench.target.hits).toHaveLength(2);
-      } finally {
-        await other.close();
-      }
-    }),
-    15_000,
-  );
-
-  test(
     "does not open for answers that speak against the task and not the host",
     withBench(async (bench) => {
       bench.target.answer = () => new Response("x", { status: 404 });

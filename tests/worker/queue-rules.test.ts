@@ -125,8 +125,9 @@ describe("a queue's rules", () => {
         await bench.setQueue("orders", { target: { url: sick.url() }, retry: FAST_RETRY });
         bench.start({ breaker: { failureThreshold: 2, openMs: 60_000 } });
         const id = await bench.enqueue({ queue: "orders" });
-        await until("the task is held back", async () => (await bench.get(id)).releases > 0);
-        expect((await bench.get(id)).reason).toContain(new URL(sick.url()).origin);
+        await until("the task is held back", async () => (await bench.store.heldHosts())[0]?.tasks === 1);
+        expect(await bench.store.heldHosts()).toMatchObject([{ host: new URL(sick.url()).origin }]);
+        expect(await bench.get(id)).toMatchObject({ state: "ready", attempts: 2 });
         expect(sick.hits).toHaveLength(2);
         await bench.reaches(await bench.enqueue(), "succeeded");
       } finally {

@@ -10,9 +10,11 @@ import type { Lane, LaneSet } from "./lanes.ts";
 /** Tasks set aside in one claim; what is behind them is left to the next. */
 const MAX_SET_ASIDE = 1_000;
 /** Tasks looked at beyond those that a lane is to give, in place of those that are set aside. */
-const LOOK_PAST = 4;
+const LOOK_PAST = 60;
 /** Tasks handed out for each that is set aside beside them, while there are others to hand out: it costs them little. */
 const GIVEN_FOR_ONE = 8;
+/** But no lane is left alone for longer than this because of it. */
+const MAX_REST_MS = 1_000;
 /** Resting lanes remembered; with more the memory starts over. */
 const MAX_RESTING = 10_000;
 /** Tasks of a lane looked at together once nothing else was there to be handed out. */
@@ -67,23 +69,25 @@ export class Asides {
  * alone for some time. Each process keeps its own, for it is about cost and not about turns.
  */
 class Rests {
-  readonly #until = new Map<number, number>();
+  /** Of each lane until how many tasks were handed out it rests, and until when at most. */
+  readonly #until = new Map<number, { readonly given: number; readonly ms: number }>();
   #given = 0;
 
-  /** Tasks were handed out: what time is counted in. */
+  /** Tasks were handed out. */
   gave(count: number): void {
     this.#given += count;
   }
 
-  begin(lane: number, setAside: number): void {
+  begin(lane: number, setAside: number, nowMs: number): void {
     if (this.#until.size >= MAX_RESTING) this.#until.clear();
-    this.#until.set(lane, this.#given + setAside * GIVEN_FOR_ONE);
+    this.#until.set(lane, { given: this.#given + setAside * GIVEN_FOR_ONE, ms: nowMs + MAX_REST_MS });
   }
 
-  has(lane: number): boolean {
+  has(lane: number, nowMs: number): boolean {
     const until = this.#until.get(lane);
     if (until === undefined) return false;
-    if (until > this.#given) return true;
+    // A clock that was set back must not make it longer.
+    if (until.given > this.#given && until.ms > nowMs && until.ms <= nowMs + MAX_REST_MS) return true;
     this.#until.delete(lane);
     return false;
   }
@@ -121,7 +125,7 @@ export class Aside {
   /** Of a ring's first lanes those to be looked at; where there are none of them the ring goes on to the next. */
   awake(ring: readonly Lane[]): readonly Lane[] {
     if (this.#isWide) return ring;
-    const awake = ring.filter(({ id }) => !this.#rests.has(id));
+    const awake = ring.filter(({ id }) => !this.#rests.has(id, this.#nowMs));
     if (awake.length === 0) {
       for (const lane of ring) this.#lanes.rotate(lane);
       this.#met = true;
@@ -130,9 +134,9 @@ export class Aside {
   }
 
   /**
-   * Whether a priority of so many lanes is to be left for now, after `fruitless` rounds in a row that gave nothing, when it
-   * was tasks of held hosts that stood there. Others may have something to hand out, and then few are set aside
-   * beside it.
+   * Whether a priority of so many lanes is to be left for now, after `fruitless` rounds in a row that gave nothing,
+   * when it was tasks of held hosts that stood there. Others may have something to hand out, and then few are set
+   * aside beside it.
    */
   endsRank(rank: number, fruitless: number, lanes: number): boolean {
     const met = this.#met;
@@ -194,7 +198,7 @@ export class Aside {
       }
       seen += 1;
     }
-    if (chosen === 0 && seen > 0) this.#rests.begin(lane.id, seen);
+    if (chosen === 0 && seen > 0) this.#rests.begin(lane.id, seen, this.#nowMs);
     for (const [hold, seqs] of aside) {
       this.#holds.setAside(hold, seqs);
       this.#lanes.count(lane, "ready", "barred", seqs.length);
