@@ -238,11 +238,11 @@ export const ConfigSchema = Type.Object(
           "Collector that traces are sent to, by OTLP over HTTP, e.g. `tracing:4318`. See [observability](observability.md)",
       } satisfies About & Record<string, unknown>),
     ),
-    TRACES_PER_SEC: whole(1_000, 1, 1_000_000, {
+    TRACES_PER_SEC: whole(200, 1, 1_000_000, {
       role: "any",
       unit: "traces/s",
       description:
-        "The most tasks taken in, and the most attempts, that one process traces in a second; those past it are passed on unrecorded",
+        "The tasks taken in, and the attempts, that one process traces in a second at most, on average; five times as many in a burst. Those past it are not recorded",
     }),
     METRICS_CLIENT_LABELS: Type.Boolean({
       default: false,

@@ -1,8 +1,12 @@
 /** How much may be traced: so many a second and no more, so that tracing costs the same however much is delivered. */
 
-/** A token bucket that holds a second's worth. */
+/** A burst is traced whole where the seconds before it were quiet. */
+const BURST_SEC = 5;
+
+/** A token bucket. */
 export class Budget {
   readonly #perSec: number;
+  readonly #size: number;
   readonly #nowMonoMs: () => number;
   #tokens: number;
   #filledAtMonoMs: number;
@@ -10,7 +14,8 @@ export class Budget {
   constructor(perSec: number, nowMonoMs: () => number = () => performance.now()) {
     this.#perSec = perSec;
     this.#nowMonoMs = nowMonoMs;
-    this.#tokens = perSec;
+    this.#size = perSec * BURST_SEC;
+    this.#tokens = this.#size;
     this.#filledAtMonoMs = nowMonoMs();
   }
 
@@ -25,7 +30,7 @@ export class Budget {
   #fill(): void {
     const now = this.#nowMonoMs();
     const gained = ((now - this.#filledAtMonoMs) / 1_000) * this.#perSec;
-    this.#tokens = Math.min(this.#perSec, this.#tokens + gained);
+    this.#tokens = Math.min(this.#size, this.#tokens + gained);
     this.#filledAtMonoMs = now;
   }
 }

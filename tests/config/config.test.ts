@@ -43,7 +43,7 @@ describe("defaults", () => {
       CLIENT_AUTH: "off",
       DEFAULT_CLIENT_TIER: "free",
       QUEUE_AUTO_CREATE: true,
-      TRACES_PER_SEC: 1_000,
+      TRACES_PER_SEC: 200,
       METRICS_CLIENT_LABELS: false,
       WORKER_CONCURRENCY: 10,
       TASK_TIMEOUT_SEC: 1800,

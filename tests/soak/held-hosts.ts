@@ -10,6 +10,8 @@ export interface HeldHostsOptions {
   readonly dead: number;
   /** Tasks of the healthy one, each time. */
   readonly well: number;
+  /** How long the healthy one takes to answer. */
+  readonly answerMs: number;
   readonly timeoutSec: number;
   /** Probes to wait for before the host comes back. */
   readonly probes: number;
@@ -50,13 +52,13 @@ const LOOK_MS = 200;
 
 /** Rejects when something that has to happen does not. */
 export async function heldHostsRun(options: HeldHostsOptions): Promise<HeldHostsReport> {
-  const { place, dead, well, timeoutSec, probes } = options;
+  const { place, dead, well, answerMs, timeoutSec, probes } = options;
   const fleet = await Fleet.open(place, {
     CB_TIMEOUT_SEC: String(timeoutSec),
     MAX_RETRY: "1000",
     STORE_MAX_BYTES: "0",
   });
-  const target = new CountingTarget();
+  const target = new CountingTarget(() => answerMs);
   const gone = refusedUrl();
   let back: Back | null = null;
   try {
@@ -217,7 +219,8 @@ function refusedUrl(): { readonly url: string; comeBack(): Back } {
   };
 }
 
-const TASKS = { dead: 100_000, well: 20_000, timeoutSec: 5, probes: 5 };
+// An answer that takes a while makes slots what is scarce, and the figures those of a quiet machine.
+const TASKS = { dead: 100_000, well: 20_000, answerMs: 25, timeoutSec: 5, probes: 5 };
 /** What the healthy host may lose, and until when the dead one's tasks flow after its return. */
 const LEAST_SHARE = 0.9;
 const FLOWS_WITHIN_MS = TASKS.timeoutSec * 1_000 + 2_000;

@@ -204,14 +204,16 @@ describe("past TRACES_PER_SEC", () => {
     await role.post("/v1/enqueue/batch", { tasks });
     await target.waitFor(tasks.length);
     await role.stop();
+    // A burst of five, and at most a few more while the seconds go by.
     const producers = collector.of(KIND.producer);
-    expect(producers.length).toBe(1);
+    expect(producers.length).toBeGreaterThanOrEqual(5);
+    expect(producers.length).toBeLessThan(10);
     const flags = target.requests.map(({ headers }) => headers.traceparent?.slice(-2));
-    expect(flags.filter((flag) => flag === "01").length).toBe(1);
-    expect(flags.filter((flag) => flag === "00").length).toBe(29);
+    expect(flags.filter((flag) => flag === "01").length).toBe(producers.length);
+    expect(flags.filter((flag) => flag === "00").length).toBe(tasks.length - producers.length);
     // What one process does not record the other does not begin: no trace lacks its start.
-    for (const span of collector.of(KIND.consumer))
-      expect(span.parentSpanId).toBe(producers[0]?.spanId ?? "");
+    const begun = producers.map(({ spanId }) => spanId);
+    for (const span of collector.of(KIND.consumer)) expect(begun).toContain(span.parentSpanId ?? "none");
   });
 });
 

@@ -5,8 +5,11 @@ import { TaskRunnerError } from "../../core/errors.ts";
 
 /** How old a look may be. What comes in meanwhile is added up, and near the bound it is looked again at once. */
 const LOOK_EVERY_MS = 1_000;
-/** Share of the bound above which new tasks are refused. */
-const FULL = 0.95;
+/**
+ * Share of the bound above which new tasks are refused. The rest is room for the tables of Redis' hashes, which double
+ * at once: of named tasks by up to six hundredths of all they take.
+ */
+const FULL = 0.92;
 /** Share above which finished tasks go before their time. */
 const PRESSED = 0.85;
 
