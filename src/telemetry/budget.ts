@@ -21,8 +21,17 @@ export class Budget {
 
   /** Whether there is room for one more, which it then takes. */
   take(): boolean {
-    if (this.#tokens < 1) this.#fill();
-    if (this.#tokens < 1) return false;
+    return this.#takeAbove(0);
+  }
+
+  /** The same for what matters less: half of the room is left for the rest. */
+  takeSpare(): boolean {
+    return this.#takeAbove(this.#size / 2);
+  }
+
+  #takeAbove(left: number): boolean {
+    if (this.#tokens < left + 1) this.#fill();
+    if (this.#tokens < left + 1) return false;
     this.#tokens--;
     return true;
   }

@@ -40,7 +40,7 @@ import {
 } from "./attributes.ts";
 import { Budget } from "./budget.ts";
 import { causeOf } from "./causes.ts";
-import { parseTraceparent, type TraceContext, traceparentOf, unsampledTraceparents } from "./traceparent.ts";
+import { parseTraceparent, type TraceContext, traceparentOf } from "./traceparent.ts";
 import type { AttemptTrace, CallTrace, Sending, SpanCounts, Tracing, TracingOptions } from "./tracing.ts";
 import { WatchedExporter } from "./watched-exporter.ts";
 
@@ -64,7 +64,6 @@ export class OtelTracing implements Tracing {
   readonly #tracer: Tracer;
   readonly #sends: Budget;
   readonly #attempts: Budget;
-  readonly #unsampled = unsampledTraceparents((bytes) => crypto.getRandomValues(bytes));
 
   constructor({ url, perSec, role, version, instance, logger }: TracingOptions) {
     const exporter = new OTLPTraceExporter({ url, timeoutMillis: SEND_TIMEOUT_MS });
@@ -97,11 +96,9 @@ export class OtelTracing implements Tracing {
 
   send(task: NewTask): Sending {
     const caller = task.traceparent === null ? null : parseTraceparent(task.traceparent);
-    if (caller?.isSampled === false) return new UnrecordedSending(task);
-    if (!this.#sends.take()) {
-      // A caller's trace goes on past the gap. Without one, who runs the task is told not to begin any.
-      return new UnrecordedSending(caller === null ? { ...task, traceparent: this.#unsampled() } : task);
-    }
+    // A caller's own trace goes on past the gap. A task without one stays without: to tell its worker and its target
+    // that nobody records would cost every task more than all that is recorded.
+    if (caller?.isSampled === false || !this.#sends.take()) return new UnrecordedSending(task);
     const span = this.#tracer.startSpan(
       `enqueue ${task.queue}`,
       { kind: SpanKind.PRODUCER, attributes: sendAttributes(task) },
@@ -112,7 +109,9 @@ export class OtelTracing implements Tracing {
 
   attempt(task: ClaimedTask): AttemptTrace | null {
     const producer = task.traceparent === null ? null : parseTraceparent(task.traceparent);
-    if (producer?.isSampled === false || !this.#attempts.take()) return null;
+    if (producer?.isSampled === false) return null;
+    // A trace that was begun comes before one that would lack its start.
+    if (!(producer === null ? this.#attempts.takeSpare() : this.#attempts.take())) return null;
     // Linked, as the messaging conventions ask of every consumer; and its child as well, as they allow where a span
     // processes one message, so that a task is one trace from its caller to its target.
     const links: Link[] = producer === null ? [] : [{ context: spanContextOf(producer) }];

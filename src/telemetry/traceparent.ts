@@ -1,4 +1,4 @@
-/** W3C trace context as it travels with tasks: read, written, and made up where there is none. */
+/** W3C trace context as it travels with tasks: read and written. */
 
 /** What a traceparent says (https://www.w3.org/TR/trace-context/#traceparent-header). */
 export interface TraceContext {
@@ -28,28 +28,4 @@ export function traceparentOf({ traceId, spanId, isSampled }: TraceContext): str
 /** The trace that a traceparent belongs to; null where there is none. */
 export function traceIdIn(traceparent: string | null): string | null {
   return traceparent === null ? null : (parseTraceparent(traceparent)?.traceId ?? null);
-}
-
-const ID_BYTES = 24;
-/** Random bytes are drawn for this many at a time. */
-const POOLED = 256;
-
-/** Fills `bytes` with random values, as `crypto.getRandomValues` does. */
-type FillRandom = (bytes: Uint8Array<ArrayBuffer>) => void;
-
-/** Makes traceparents of new traces that nobody records, so that those who are called record nothing either. */
-export function unsampledTraceparents(fillRandom: FillRandom): () => string {
-  const pool = Buffer.alloc(ID_BYTES * POOLED);
-  let used = pool.length;
-  return () => {
-    if (used === pool.length) {
-      fillRandom(pool);
-      used = 0;
-    }
-    const hex = pool.toString("hex", used, used + ID_BYTES);
-    used += ID_BYTES;
-    // An id of zeros alone is none; 2^-64 is small enough to forget, were it not for who reads this.
-    const spanId = hex.slice(32) === "0000000000000000" ? "0000000000000001" : hex.slice(32);
-    return `00-${hex.slice(0, 32)}-${spanId}-00`;
-  };
 }
