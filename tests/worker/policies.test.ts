@@ -78,7 +78,6 @@ describe("breakers", () => {
     answer(false);
     await settled();
     const alone = await ask(DELIVERED, { claimedAfterMs: 1_000 });
-    expect(alone).toMatchObject({ kind: "deferred", afterMs: expect.any(Number) });
     expect(alone.kind === "deferred" && alone.afterMs > OPEN_MS / 2).toBe(true);
   });
 
