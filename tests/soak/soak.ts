@@ -3,6 +3,7 @@
 import { parseArgs } from "node:util";
 import { type Fault, failoverRound, type Level } from "./failover-round.ts";
 import { workerDeathRound } from "./failover-worker.ts";
+import { HOSTS_PROOFS } from "./held-hosts.ts";
 import { killRound, seeded, type Victim } from "./kill-round.ts";
 import { LIMITS_PROOFS } from "./limits.ts";
 import type { Proof, Result } from "./proof.ts";
@@ -87,9 +88,10 @@ const PROOFS: Readonly<Record<string, readonly Proof[]>> = {
   ],
   worker: [worker],
   ...LIMITS_PROOFS,
+  ...HOSTS_PROOFS,
   limits: Object.values(LIMITS_PROOFS).flat(),
 };
-/** Rounds where nobody says: the proofs of limits take minutes, and depend little on the moment. */
+/** Rounds where nobody says: the proofs of limits and of hosts take minutes, and depend little on the moment. */
 const ROUNDS = 20;
 const LIMITS_ROUNDS = 1;
 
@@ -100,7 +102,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
   },
 });
-const rounds = Number(values.rounds ?? (values.proof.startsWith("limits") ? LIMITS_ROUNDS : ROUNDS));
+const rounds = Number(values.rounds ?? (/^(?:limits|hosts)/.test(values.proof) ? LIMITS_ROUNDS : ROUNDS));
 const firstSeed = Number(values.seed);
 const chosen = values.proof === "all" ? [...new Set(Object.values(PROOFS).flat())] : PROOFS[values.proof];
 if (
