@@ -1,4 +1,4 @@
-/** How the admin routes read what they are sent: a body or a query, held against its schema, every fault told. */
+/** How routes read what they are sent: a body or a query, held against its schema, every fault told. */
 
 import { type Static, type TObject, type TSchema, Type } from "@sinclair/typebox";
 import type { FieldProblem } from "../core/errors.ts";
@@ -9,7 +9,8 @@ import { compile, type Validator } from "./validate.ts";
 
 /** Settings with every list and header at its longest are shorter. */
 const MAX_ADMIN_BYTES = 256 * 1024;
-const DEFAULT_PAGE = 50;
+/** Of a page whose size nobody says. */
+export const DEFAULT_PAGE = 50;
 
 /** Statuses of the problems that every admin route may answer with. */
 export const ADMIN_PROBLEMS = [401, 429, 503] as const;

@@ -2,18 +2,16 @@
 
 import { type Static, Type } from "@sinclair/typebox";
 import { type FieldProblem, TaskRunnerError } from "../core/errors.ts";
-import { MAX_PAGE, type TaskFilter } from "../core/store.ts";
+import type { TaskFilter } from "../core/store.ts";
 import { TASK_STATES, type TaskState } from "../core/task.ts";
 import { ClientIdSchema, QueueNameSchema } from "../service/enqueue-request.ts";
 import { parseInstantMs } from "../service/instant.ts";
 import { invalid } from "../service/new-task.ts";
 import type { TaskService } from "../service/tasks.ts";
+import { DEFAULT_PAGE, PageQuerySchema, queryReader } from "./admin-request.ts";
 import { type Caller, refusalOf } from "./identity.ts";
 import { json, type Route } from "./route.ts";
 import { TaskSchema, taskJson } from "./task-json.ts";
-import { compile } from "./validate.ts";
-
-const DEFAULT_PAGE = 50;
 
 const InstantParameter = (description: string) =>
   Type.String({ maxLength: 64, description, "x-allowed": "RFC 3339 or seconds since 1970" });
@@ -32,22 +30,7 @@ const ListQuerySchema = Type.Object(
     client_id: Type.Optional(ClientIdSchema),
     from: Type.Optional(InstantParameter("Handed in at this time or later.")),
     to: Type.Optional(InstantParameter("Handed in before this time.")),
-    limit: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: MAX_PAGE,
-        default: DEFAULT_PAGE,
-        "x-allowed": `a whole number from 1 to ${MAX_PAGE}`,
-      }),
-    ),
-    cursor: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: 512,
-        description: "next_cursor of the page before.",
-        "x-allowed": "the next_cursor of the page before",
-      }),
-    ),
+    ...PageQuerySchema.properties,
   },
   { additionalProperties: false },
 );
@@ -58,7 +41,7 @@ const TaskPageSchema = Type.Object({
 });
 
 export function taskListRoute(service: TaskService): Route {
-  const validator = compile(ListQuerySchema);
+  const read = queryReader(ListQuerySchema);
   return {
     method: "GET",
     path: "/v1/tasks",
@@ -68,9 +51,7 @@ export function taskListRoute(service: TaskService): Route {
     answers: { 200: { description: "A page of tasks.", schema: TaskPageSchema } },
     problems: [400, 401, 403, 429, 503],
     async handle({ request, caller }) {
-      const query = queryOf(request);
-      if (!validator.fits(query)) throw invalid(validator.problems(query));
-      const page = await service.list(await withinReach(filterOf(query), caller));
+      const page = await service.list(await withinReach(filterOf(read(request)), caller));
       return json(200, { tasks: page.tasks.map(taskJson), next_cursor: page.nextCursor });
     },
   };
@@ -88,16 +69,6 @@ async function withinReach(filter: TaskFilter, caller: Caller): Promise<TaskFilt
   }
   if (!(await caller.mayUse(clientId))) throw refusalOf(caller, clientId);
   return { ...filter, clientId };
-}
-
-/** The query's parameters; refuses one that is given twice, of which one would be ignored. */
-function queryOf(request: Request): Record<string, unknown> {
-  const query: Record<string, unknown> = Object.create(null);
-  for (const [name, value] of new URL(request.url).searchParams) {
-    if (name in query) throw invalid([{ path: name, message: "must be given once" }]);
-    query[name] = name === "limit" && /^\d{1,9}$/.test(value) ? Number(value) : value;
-  }
-  return query;
 }
 
 function filterOf(query: Static<typeof ListQuerySchema>): TaskFilter {

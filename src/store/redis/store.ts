@@ -51,7 +51,7 @@ import { type Argument, type Command, type Ends, SCRIPTS } from "./scripts.ts";
 import { firstSettings, Settings } from "./settings.ts";
 
 /** The layout of the data that this build reads and writes. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 /** A successful check is good for this long: probes come often. */
 const CHECK_GOOD_MS = 1_000;
 /** Parts of the log looked at for one page, 512 tasks each; past it the page is short and its cursor goes on. */

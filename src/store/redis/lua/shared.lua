@@ -27,7 +27,8 @@ local K = {
   settings = KEYS[21],   -- hash: "c/" .. client, "t/" .. tier or "q/" .. queue -> revision .. " " .. JSON
   limits = KEYS[22],     -- hash: the same -> what the commands need of it (MessagePack)
   index = KEYS[23],      -- sorted set: the same, all at nought, for listings in order
-  flows = KEYS[24],      -- hash: client or queue -> tasks running and lanes parked; "b/" .. queue -> its tokens; "w/" .. client -> its requests
+  flows = KEYS[24],      -- hash: client or queue -> tasks running and lanes parked; "b/" .. queue -> its tokens; "w/" .. client -> its
+                         -- requests; "h/" .. host -> milliseconds it is held back; "s/" .. host -> places to look through
   wakes = KEYS[25],      -- sorted set: client or queue with parked lanes, by the time it is looked at again
   purges = KEYS[26],     -- hash: queue -> how far its purge is
   audit = KEYS[27],      -- list: entries, the newest first
