@@ -6,17 +6,12 @@ import { type ClaimRow, metadataIn, STATE, urlIn } from "./codec.ts";
 import type { Database } from "./database.ts";
 import type { BarredRow, Hold, Holds } from "./holds.ts";
 import type { Lane, LaneSet } from "./lanes.ts";
+import { Rests } from "./rests.ts";
 
 /** Tasks set aside in one claim; what is behind them is left to the next. */
 const MAX_SET_ASIDE = 1_000;
 /** Tasks looked at beyond those that a lane is to give, in place of those that are set aside. */
 const LOOK_PAST = 60;
-/** Tasks handed out for each that is set aside beside them, while there are others to hand out: it costs them little. */
-const GIVEN_FOR_ONE = 8;
-/** But no lane is left alone for longer than this because of it. */
-const MAX_REST_MS = 1_000;
-/** Resting lanes remembered; with more the memory starts over. */
-const MAX_RESTING = 10_000;
 /** Tasks of a lane looked at together once nothing else was there to be handed out. */
 const WIDE_LOOK = 256;
 /** Rounds of one priority's lanes that give nothing before the others are asked. */
@@ -64,35 +59,6 @@ export class Asides {
   }
 }
 
-/**
- * Lanes at whose head stood tasks of held hosts and nothing else: while others have tasks to hand out these are left
- * alone for some time. Each process keeps its own, for it is about cost and not about turns.
- */
-class Rests {
-  /** Of each lane until how many tasks were handed out it rests, and until when at most. */
-  readonly #until = new Map<number, { readonly given: number; readonly ms: number }>();
-  #given = 0;
-
-  /** Tasks were handed out. */
-  gave(count: number): void {
-    this.#given += count;
-  }
-
-  begin(lane: number, setAside: number, nowMs: number): void {
-    if (this.#until.size >= MAX_RESTING) this.#until.clear();
-    this.#until.set(lane, { given: this.#given + setAside * GIVEN_FOR_ONE, ms: nowMs + MAX_REST_MS });
-  }
-
-  has(lane: number, nowMs: number): boolean {
-    const until = this.#until.get(lane);
-    if (until === undefined) return false;
-    // A clock that was set back must not make it longer.
-    if (until.given > this.#given && until.ms > nowMs && until.ms <= nowMs + MAX_REST_MS) return true;
-    this.#until.delete(lane);
-    return false;
-  }
-}
-
 export class Aside {
   readonly #statements: ReturnType<typeof prepareAll>;
   readonly #holds: Holds;
@@ -120,6 +86,11 @@ export class Aside {
     this.#rests = rests;
     this.#lanes = lanes;
     this.#nowMs = nowMs;
+  }
+
+  /** Lanes that rest, as many as are passed over in one look. */
+  get resting(): number {
+    return this.#isWide ? 0 : Math.min(this.#rests.size, WIDE_LOOK);
   }
 
   /** Of a ring's first lanes those to be looked at; where there are none of them the ring goes on to the next. */

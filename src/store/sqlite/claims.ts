@@ -114,19 +114,21 @@ export class Claims {
 
   /** Takes up to `turns` tasks from one priority: every lane of the ring has its turn before any has a second. */
   #takeRank(taking: Taking, rank: number, turns: number): void {
-    const { lanes, tasks, pulled } = taking;
+    const { lanes, tasks, pulled, aside } = taking;
     const wanted = tasks.length + turns;
     let width = turns;
     let fruitless = 0;
     while (tasks.length < wanted && taking.heldBack < MAX_HELD_BACK) {
-      const ring = pulled === null ? lanes.ring(rank, width) : this.#pulledLanes(taking, pulled, rank, width);
+      // Lanes that rest are passed over, and must not take the place of others.
+      const size = width + (aside?.resting ?? 0);
+      const ring = pulled === null ? lanes.ring(rank, size) : this.#pulledLanes(taking, pulled, rank, size);
       if (ring.length === 0) return;
       const before = tasks.length;
-      const whole = ring.length < width;
-      const awake = taking.aside?.awake(ring) ?? ring;
+      const whole = ring.length < size;
+      const awake = aside?.awake(ring) ?? ring;
       if (awake.length > 0) this.#takeRound(taking, awake, wanted - before, whole);
       fruitless = tasks.length > before ? 0 : fruitless + 1;
-      if (taking.aside?.endsRank(rank, fruitless, whole ? ring.length : width + 1)) return;
+      if (aside?.endsRank(rank, fruitless, whole ? ring.length : size)) return;
       width = tasks.length > before ? wanted - tasks.length : Math.max(width, WIDE_LOOK);
     }
   }
