@@ -17,74 +17,116 @@ local worker, token = ARGV[3], ARGV[4]
 local window, keep_succeeded, keep_dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local wanted, lease_ms = tonumber(ARGV[8]), tonumber(ARGV[9])
 pulling = ARGV[11] ~= '' and ARGV[11]
-local MAX_LOGGED = 20
+
+-- Times as text; a command meets few of them.
+local texts = {}
+local function text_of(time)
+  local text = texts[time]
+  if not text then
+    text = string.format('%.0f', time)
+    texts[time] = text
+  end
+  return text
+end
+local now_text, lease_text = text_of(now), text_of(now + lease_ms)
 
 -- Settling -----------------------------------------------------------------------------------------------
 
-local function log_attempt(task, attempt)
-  local comma = attempt:find(',', 1, true)
-  local entry = attempt:sub(comma + 1)
-  task.attempts = task.attempts + 1
-  task.first = task.first or tonumber(attempt:sub(1, comma - 1))
-  if task.logged >= MAX_LOGGED then
-    -- The first and the latest survive: the second is dropped.
-    local first = task.log:find('\n', 1, true)
-    local second = task.log:find('\n', first + 1, true)
-    task.log = task.log:sub(1, first) .. task.log:sub(second + 1)
-  else
-    task.logged = task.logged + 1
-  end
-  task.log = task.log .. entry .. '\n'
-end
+-- Ends a lease; one letter of what came of it.
+local settle
 
-local function settle(id, fence, verdict, after, reason, attempt)
-  local task = load(id)
-  if not task then return 'x' end
-  local unknown = task.state ~= 'u' and task.fence < fence and WAITING[task.state]
-  -- An unknown lease is one from before a failover that its record did not survive: nobody has had the task
-  -- since, so its holder's word still counts. Whatever place the task waits in is stale from here on.
-  if not unknown and (not task.lease or task.fence ~= fence) then return 'x' end
-  if task.state == 's' or task.state == 't' then stop_waiting(task) end
-  task.fence = fence
-  vacate(task)
-  task.lease, task.worker = false, false
-  if attempt ~= '' then log_attempt(task, attempt) end
-  if task.state == 'c' then
-    leave_key(task)
-    local _, q = flows_of(task.lane)
-    retire(task, task.retention or rules_of_queue(q.name).keep_succeeded or keep_succeeded)
-    return 'c'
+do
+  local MAX_LOGGED = 20
+
+  local function log_attempt(task, attempt)
+    local comma = attempt:find(',', 1, true)
+    local entry = attempt:sub(comma + 1)
+    task.attempts = task.attempts + 1
+    task.first = task.first or tonumber(attempt:sub(1, comma - 1))
+    if task.logged >= MAX_LOGGED then
+      -- The first and the latest survive: the second is dropped.
+      local first = task.log:find('\n', 1, true)
+      local second = task.log:find('\n', first + 1, true)
+      task.log = task.log:sub(1, first) .. task.log:sub(second + 1)
+    else
+      task.logged = task.logged + 1
+    end
+    task.log = task.log .. entry .. '\n'
   end
-  task.reason = reason ~= '' and reason or false
-  if verdict == 'k' or verdict == 'd' then
-    become(task, verdict)
-    task.finished = now
-    release_names(task, window)
-    local _, q = flows_of(task.lane)
-    local rules = rules_of_queue(q.name)
-    if verdict == 'k' or not rules.hold then leave_key(task) end
-    if verdict == 'd' then retire(task, task.retention or rules.keep_dead or keep_dead)
-    else retire(task, task.retention or rules.keep_succeeded or keep_succeeded) end
-  elseif verdict == 't' then
-    wait_again(task)
-    become(task, 't')
-    task.due = now + after
-    wait_until_due(id, task.due)
-    save(task)
-  else
-    task.releases = task.releases + 1
-    wait_again(task)
-    if after > 0 then
-      become(task, 's')
+
+  -- The same for most tasks, whose first attempt was good: written as text, out of text. Nil for all others.
+  local function settle_plainly(id, fence, attempt)
+    local text = open_tasks[id] == nil and raw_states[id]
+    if not text then return nil end
+    local given, lease, head, number = text:match('^u(%d+),(%d+),((%d+),[%-%w]+,?[%-%w]*)\n')
+    if tonumber(given) ~= fence then return nil end
+    local c, q = flows_of(number)
+    local keep = rules_of_queue(q.name).keep_succeeded or keep_succeeded
+    if keep == 0 then return nil end
+    local started, entry = attempt:match('^(%d+),(.*)$')
+    local expires = now + keep
+    write_plain(id, 'k' .. given .. ',' .. now_text .. ',' .. text_of(expires) .. ',' .. started .. ',' .. head .. '\n' .. entry .. '\n')
+    count(number, 'u', 'k')
+    give_back_slots(c, q)
+    span_remove('l', LEASE_SPAN_MS, K.leases, tonumber(lease))
+    span_add('e', EXPIRY_SPAN_MS, K.expiry, id, expires)
+    return 's'
+  end
+
+  local function settle_taken_apart(id, fence, verdict, after, reason, attempt)
+    local task = load(id)
+    if not task then return 'x' end
+    local unknown = task.state ~= 'u' and task.fence < fence and WAITING[task.state]
+    -- An unknown lease is one from before a failover that its record did not survive: nobody has had the task
+    -- since, so its holder's word still counts. Whatever place the task waits in is stale from here on.
+    if not unknown and (not task.lease or task.fence ~= fence) then return 'x' end
+    if task.state == 's' or task.state == 't' then stop_waiting(task) end
+    task.fence = fence
+    vacate(task)
+    task.lease, task.worker = false, false
+    if attempt ~= '' then log_attempt(task, attempt) end
+    if task.state == 'c' then
+      leave_key(task)
+      local _, q = flows_of(task.lane)
+      retire(task, task.retention or rules_of_queue(q.name).keep_succeeded or keep_succeeded)
+      return 'c'
+    end
+    task.reason = reason ~= '' and reason or false
+    if verdict == 'k' or verdict == 'd' then
+      become(task, verdict)
+      task.finished = now
+      release_names(task, window)
+      local _, q = flows_of(task.lane)
+      local rules = rules_of_queue(q.name)
+      if verdict == 'k' or not rules.hold then leave_key(task) end
+      if verdict == 'd' then retire(task, task.retention or rules.keep_dead or keep_dead)
+      else retire(task, task.retention or rules.keep_succeeded or keep_succeeded) end
+    elseif verdict == 't' then
+      wait_again(task)
+      become(task, 't')
       task.due = now + after
       wait_until_due(id, task.due)
+      save(task)
     else
-      become(task, 'r')
-      push_front(queue(task.lane), id)
+      task.releases = task.releases + 1
+      wait_again(task)
+      if after > 0 then
+        become(task, 's')
+        task.due = now + after
+        wait_until_due(id, task.due)
+      else
+        become(task, 'r')
+        push_front(queue(task.lane), id)
+      end
+      save(task)
     end
-    save(task)
+    return 's'
   end
-  return 's'
+
+  settle = function(id, fence, verdict, after, reason, attempt)
+    local letter = verdict == 'k' and attempt ~= '' and settle_plainly(id, fence, attempt)
+    return letter or settle_taken_apart(id, fence, verdict, after, reason, attempt)
+  end
 end
 
 -- Claiming -----------------------------------------------------------------------------------------------
@@ -92,11 +134,15 @@ end
 local tasks, lanes_told = {}, {}
 local taken = {}
 
-local function tell(task)
+local function tell(id, fixed, scheduled, attempts, crashes, fence, first, lane)
   local n = #tasks
-  tasks[n + 1], tasks[n + 2], tasks[n + 3], tasks[n + 4] = task.id, fixed_of(task), task.scheduled, task.attempts
-  tasks[n + 5], tasks[n + 6], tasks[n + 7], tasks[n + 8] = task.crashes, task.fence, task.first or 0, task.lane
-  lanes_told[task.lane] = true
+  tasks[n + 1], tasks[n + 2], tasks[n + 3], tasks[n + 4] = id, fixed, scheduled, attempts
+  tasks[n + 5], tasks[n + 6], tasks[n + 7], tasks[n + 8] = crashes, fence, first, lane
+  lanes_told[lane] = true
+end
+
+local function tell_of(task)
+  tell(task.id, fixed_of(task), task.scheduled, task.attempts, task.crashes, task.fence, task.first or 0, task.lane)
 end
 
 -- Takes the next ids of a lane, at most `most` and as many as its client and queue have room for, whose slots are
@@ -120,15 +166,34 @@ end
 -- Lanes that this claim comes no further with.
 local stopped = {}
 
+-- Leases a task that has never been claimed, as most are; false for any other.
+local function lease_plainly(number, id)
+  if open_tasks[id] ~= nil or raw_states[id] ~= false then return false end
+  local fixed = raw_fixed[id]
+  local head, lane, age = (fixed or ''):match('^r((%d+),([%-%w]+)[^\n]*)\n')
+  if lane ~= number or not no_host_held() then return false end
+  write_plain(id, 'u' .. now_text .. ',' .. lease_text .. ',' .. head .. '\n' .. worker)
+  count(number, 'r', 'u')
+  span_add('l', LEASE_SPAN_MS, K.leases, id, now + lease_ms)
+  local created = id_time(id) + text_span(age)
+  local scheduled = head:match('^%d+,[%-%w]+,([%-%w]+)')
+  tell(id, fixed, scheduled and created + text_span(scheduled) or created, 0, 0, now, 0, number)
+  return true
+end
+
 -- Leases what was drawn from a lane; how many there were, and how many entries meant their tasks no longer. Those and
 -- the tasks set aside give their slots back.
 local function lease(number, ids)
   local got, stale = 0, 0
   for place, id in ipairs(ids) do
-    local task = load(id)
+    local plain = lease_plainly(number, id)
+    local task = not plain and load(id)
     local valid = task and task.state == 'r' and task.lane == number
     local held = valid and held_back(task)
-    if held == 'stop' then
+    if plain then
+      taken[#taken + 1] = id
+      got = got + 1
+    elseif held == 'stop' then
       stopped[number] = true
       for left = #ids, place, -1 do push_front(queue(number), ids[left]) end
       break
@@ -140,7 +205,7 @@ local function lease(number, ids)
       task.fence = math.max(task.fence + 1, now)
       task.lease, task.worker = now + lease_ms, worker
       save(task)
-      tell(task)
+      tell_of(task)
       taken[#taken + 1] = id
       got = got + 1
     end
@@ -321,7 +386,7 @@ if last and last[1] == token then
     if task and task.state == 'u' and task.worker == worker then
       task.lease = now + lease_ms
       save(task)
-      tell(task)
+      tell_of(task)
     end
   end
   settled = { last[3] }

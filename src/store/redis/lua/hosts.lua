@@ -7,6 +7,8 @@
 -- Ids of tasks that this command leases as probes of their hosts.
 local probes = {}
 local held_back
+-- Whether a claim need not ask of any task.
+local no_host_held
 -- A task that is set aside leaves that state; its place is stale from here on.
 local leave_aside
 
@@ -67,13 +69,17 @@ do
   -- Tasks that one claim sets aside at most; lanes with more of them at their heads wait for the next one.
   local may_set_aside = 1000
 
+  no_host_held = function()
+    -- Consumers call no host.
+    if pulling then return true end
+    if any_held == nil then any_held = redis.call('EXISTS', K.hosts) == 1 end
+    return not any_held
+  end
+
   -- What a claim does with a task that it could lease: 'aside' when it was set aside because its host is held back,
   -- 'stop' when it would be, and enough of them were; nothing otherwise. Once the time has come one of them is the probe.
   held_back = function(task)
-    -- Consumers call no host.
-    if pulling then return nil end
-    if any_held == nil then any_held = redis.call('EXISTS', K.hosts) == 1 end
-    if not any_held then return nil end
+    if no_host_held() then return nil end
     local host = host_of_task(task)
     local next_probe = held_until(host)
     if not next_probe then return nil end

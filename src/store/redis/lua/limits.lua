@@ -242,12 +242,15 @@ local function occupy(task)
   c.running, q.running, c.dirty, q.dirty = c.running + 1, q.running + 1, true, true
 end
 
--- A task's lease is over. Whoever calls it clears the lease.
-local function vacate(task)
-  if not task.lease then return end
-  local c, q = flows_of(task.lane)
+-- The slots that a lease has of a client and a queue are free again.
+local function give_back_slots(c, q)
   c.running, c.freed, c.dirty = math.max(0, c.running - 1), c.freed + 1, true
   q.running, q.freed, q.dirty = math.max(0, q.running - 1), q.freed + 1, true
+end
+
+-- A task's lease is over. Whoever calls it clears the lease.
+local function vacate(task)
+  if task.lease then give_back_slots(flows_of(task.lane)) end
 end
 
 -- Parking ------------------------------------------------------------------------------------------------

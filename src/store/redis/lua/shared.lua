@@ -8,7 +8,7 @@
 
 local K = {
   tasks = KEYS[1],       -- hash: id -> fixed part: head .. "\n" .. what the task is
-  state = KEYS[2],       -- hash: id -> changing part (MessagePack); absent while a task is as it was accepted
+  state = KEYS[2],       -- hash: id -> changing part (MessagePack or, of most, text: see write_plain); absent while a task is as it was accepted
   queues = KEYS[3],      -- hash: packed queues: "m" .. name -> its ends, name .. ":" .. n -> ids
   lanes = KEYS[4],       -- hash: lane's name -> number, "i" .. number -> name
   rings = { [0] = KEYS[5], KEYS[6], KEYS[7], KEYS[8] }, -- lists: numbers of the lanes with something to claim, by rank
@@ -362,31 +362,60 @@ local function parse_head(id, fixed)
   return task
 end
 
--- Tasks that this command has read. Each is read once, changed in memory, and written once by commit().
+-- What Redis has of a task, as this command has read it or is about to write it: false where there is none.
+local raw_states, raw_fixed = {}, {}
+-- Tasks that this command has taken apart. Each is changed in memory, and written once by commit().
 local open_tasks = {}
 
-local function unpack_state(id, packed)
-  local a = cmsgpack.unpack(packed)
-  local task = {
-    id = id, state = a[1], lane = a[2], created = a[3], scheduled = a[4], due = a[5], retention = a[6],
-    ordering = a[7], scopes = a[8], attempts = a[9], crashes = a[10], releases = a[11], fence = a[12],
-    lease = a[13], worker = a[14], first = a[15], finished = a[16], expires = a[17], reason = a[18],
-    logged = a[19], log = a[20], purges = a[21] or 0,
-  }
-  task.was_leased, task.was_expiring = task.lease, task.expires
-  return task
+-- The changing part of most tasks is never taken apart: it is written by the claim that gives their first lease, and
+-- again by the settlement that ends it well. Both are text in place of a record, a tenth of whose cost it has:
+--   "u" .. fence .. "," .. end of lease .. "," .. head .. "\n" .. worker
+--   "k" .. fence .. "," .. finished .. "," .. end of retention .. "," .. first attempt .. "," .. head .. "\n" .. log
+-- The head is that of the fixed part without its state.
+local unpack_state
+
+do
+  local function parse_plain(id, text)
+    local state = text:sub(1, 1)
+    local task
+    if state == 'u' then
+      local fence, lease, head, worker = text:match('^u(%d+),(%d+),([^\n]*)\n(.*)$')
+      task = parse_head(id, 'u' .. head .. '\n')
+      task.fence, task.lease, task.worker = tonumber(fence), tonumber(lease), worker
+      task.was_leased = task.lease
+    else
+      local fence, finished, expires, first, head, log = text:match('^k(%d+),(%d+),(%d+),(%d+),([^\n]*)\n(.*)$')
+      task = parse_head(id, 'k' .. head .. '\n')
+      task.fence, task.finished, task.expires, task.first = tonumber(fence), tonumber(finished), tonumber(expires), tonumber(first)
+      task.attempts, task.logged, task.log, task.was_expiring = 1, 1, log, task.expires
+    end
+    return task
+  end
+
+  local FIRST_OF_RECORD = 128
+
+  unpack_state = function(id, packed)
+    -- A record begins with the byte of a MessagePack array, past those of text.
+    if packed:byte() < FIRST_OF_RECORD then return parse_plain(id, packed) end
+    local a = cmsgpack.unpack(packed)
+    local task = {
+      id = id, state = a[1], lane = a[2], created = a[3], scheduled = a[4], due = a[5], retention = a[6],
+      ordering = a[7], scopes = a[8], attempts = a[9], crashes = a[10], releases = a[11], fence = a[12],
+      lease = a[13], worker = a[14], first = a[15], finished = a[16], expires = a[17], reason = a[18],
+      logged = a[19], log = a[20], purges = a[21] or 0,
+    }
+    task.was_leased, task.was_expiring = task.lease, task.expires
+    return task
+  end
 end
 
-local function remember(id, packed, fixed)
-  local task = nil
-  if packed then task = unpack_state(id, packed)
-  elseif fixed then task = parse_head(id, fixed) end
-  if task then
-    task.fixed = fixed or nil
-    task.fresh = not packed
+local function read(key, known, id)
+  local value = known[id]
+  if value == nil then
+    value = redis.call('HGET', key, id)
+    known[id] = value
   end
-  open_tasks[id] = task or false
-  return task
+  return value
 end
 
 -- `purges` is how many purges there had been when a task that had been claimed or was over began to wait again.
@@ -394,31 +423,34 @@ end
 local function load(id)
   local task = open_tasks[id]
   if task ~= nil then return task or nil end
-  local packed = redis.call('HGET', K.state, id)
-  return remember(id, packed, not packed and redis.call('HGET', K.tasks, id))
+  local packed = read(K.state, raw_states, id)
+  if packed then
+    task = unpack_state(id, packed)
+  else
+    local fixed = read(K.tasks, raw_fixed, id)
+    task = fixed and parse_head(id, fixed)
+    if task then task.fresh = true end
+  end
+  if task then task.fixed = raw_fixed[id] or nil end
+  open_tasks[id] = task
+  return task or nil
 end
 
 -- Reads many tasks in two calls; with their fixed parts where these are wanted whatever they are.
 local function preload(ids, with_fixed)
   local missing = {}
   for _, id in ipairs(ids) do
-    if open_tasks[id] == nil then missing[#missing + 1] = id end
+    if open_tasks[id] == nil and raw_states[id] == nil then missing[#missing + 1] = id end
   end
   if #missing == 0 then return end
-  local packed = redis.call('HMGET', K.state, unpack(missing))
-  local unpacked = {}
-  if with_fixed then
-    unpacked = missing
-  else
-    for place, id in ipairs(missing) do
-      if not packed[place] then unpacked[#unpacked + 1] = id end
-    end
+  local wanted = {}
+  for place, packed in ipairs(redis.call('HMGET', K.state, unpack(missing))) do
+    local id = missing[place]
+    raw_states[id] = packed
+    if with_fixed or not packed then wanted[#wanted + 1] = id end
   end
-  local fixed = {}
-  if #unpacked > 0 then
-    for place, value in ipairs(redis.call('HMGET', K.tasks, unpack(unpacked))) do fixed[unpacked[place]] = value end
-  end
-  for place, id in ipairs(missing) do remember(id, packed[place], fixed[id]) end
+  if #wanted == 0 then return end
+  for place, fixed in ipairs(redis.call('HMGET', K.tasks, unpack(wanted))) do raw_fixed[wanted[place]] = fixed end
 end
 
 local function fixed_of(task)
@@ -490,8 +522,16 @@ local function call_in_chunks(command, key, args)
   end
 end
 
+-- Changing parts that are written as they are, by their ids.
+local plain_states = {}
+
+local function write_plain(id, text)
+  raw_states[id] = text
+  plain_states[#plain_states + 1], plain_states[#plain_states + 2] = id, text
+end
+
 local function write_tasks()
-  local states = {}
+  local states = plain_states
   for id, task in pairs(open_tasks) do
     if task and task.dirty then
       states[#states + 1] = id
