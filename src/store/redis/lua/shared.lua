@@ -49,15 +49,18 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + skew
 
 -- Spans of time are kept as text in base 36.
-local DIGITS = '0123456789abcdefghijklmnopqrstuvwxyz'
-local function to36(n)
-  local text = ''
-  repeat
-    local digit = n % 36
-    text = DIGITS:sub(digit + 1, digit + 1) .. text
-    n = (n - digit) / 36
-  until n == 0
-  return text
+local to36
+do
+  local DIGITS = '0123456789abcdefghijklmnopqrstuvwxyz'
+  to36 = function(n)
+    local text = ''
+    repeat
+      local digit = n % 36
+      text = DIGITS:sub(digit + 1, digit + 1) .. text
+      n = (n - digit) / 36
+    until n == 0
+    return text
+  end
 end
 
 local function span_text(ms)
@@ -70,18 +73,21 @@ end
 
 -- When an id was made: its first ten characters are milliseconds in Crockford's base 32. A task's times are kept
 -- as what lies between them and that: a few characters instead of thirteen.
-local CROCKFORD = {}
-for value = 0, 31 do CROCKFORD[('0123456789ABCDEFGHJKMNPQRSTVWXYZ'):sub(value + 1, value + 1)] = value end
-local id_times = {}
-local function id_time(id)
-  local text = id:sub(1, 10)
-  local time = id_times[text]
-  if not time then
-    time = 0
-    for at = 1, 10 do time = time * 32 + (CROCKFORD[text:sub(at, at)] or 0) end
-    id_times[text] = time
+local id_time
+do
+  local CROCKFORD = {}
+  for value = 0, 31 do CROCKFORD[('0123456789ABCDEFGHJKMNPQRSTVWXYZ'):sub(value + 1, value + 1)] = value end
+  local id_times = {}
+  id_time = function(id)
+    local text = id:sub(1, 10)
+    local time = id_times[text]
+    if not time then
+      time = 0
+      for at = 1, 10 do time = time * 32 + (CROCKFORD[text:sub(at, at)] or 0) end
+      id_times[text] = time
+    end
+    return time
   end
-  return time
 end
 
 -- What the parts of a command have to do before it is written; each in its turn.
@@ -282,17 +288,24 @@ local function lane_name(number)
   return name
 end
 
--- Reads the names, the queues and the first ids of many lanes in three calls.
-local function preload_lanes(numbers)
-  local unnamed, closed = {}, {}
+-- Reads the names of many lanes in one call.
+local function preload_names(numbers)
+  local unnamed = {}
   for _, number in ipairs(numbers) do
     if not lane_names[number] then unnamed[#unnamed + 1] = 'i' .. number end
-    if not open_queues[number] then closed[#closed + 1] = 'm' .. number end
   end
-  if #unnamed > 1 then
-    for place, name in ipairs(redis.call('HMGET', K.lanes, unpack(unnamed))) do
-      lane_names[unnamed[place]:sub(2)] = name
-    end
+  if #unnamed < 2 then return end
+  for place, name in ipairs(redis.call('HMGET', K.lanes, unpack(unnamed))) do
+    lane_names[unnamed[place]:sub(2)] = name
+  end
+end
+
+-- Reads the names, the queues and the first ids of many lanes in three calls.
+local function preload_lanes(numbers)
+  preload_names(numbers)
+  local closed = {}
+  for _, number in ipairs(numbers) do
+    if not open_queues[number] then closed[#closed + 1] = 'm' .. number end
   end
   if #closed > 1 then
     for place, raw in ipairs(redis.call('HMGET', K.queues, unpack(closed))) do open_queue(closed[place]:sub(2), raw) end
