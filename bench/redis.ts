@@ -86,6 +86,17 @@ export class BenchRedis {
     };
   }
 
+  /** What clients have had it do since it started, and the bytes of that. */
+  async traffic(): Promise<Readonly<Record<"commands" | "bytes in" | "bytes out", number>>> {
+    const info = await this.#process.info("stats");
+    const number = (name: string) => Number(info.get(name) ?? Number.NaN);
+    return {
+      commands: number("total_commands_processed"),
+      "bytes in": number("total_net_input_bytes"),
+      "bytes out": number("total_net_output_bytes"),
+    };
+  }
+
   stop(): Promise<void> {
     return this.#process.kill();
   }

@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import pino from "pino";
 import { FIRST_TIER } from "../../src/core/client.ts";
+import type { Clock } from "../../src/core/clock.ts";
 import type { TaskStore } from "../../src/core/store.ts";
 import { systemClock } from "../../src/runtime.ts";
 import { parseRedisUrl, RedisConnection } from "../../src/store/redis/connection.ts";
@@ -26,8 +27,8 @@ const SETTINGS = {
 const COMMAND_TIMEOUT_MS = 10_000;
 
 /** Opens it with limits so wide that nobody reaches them: they are always counted. */
-export async function openStore(place: StorePlace): Promise<TaskStore> {
-  const store = await open(place);
+export async function openStore(place: StorePlace, clock: Clock = systemClock): Promise<TaskStore> {
+  const store = await open(place, clock);
   const tier = await store.read("tier", FIRST_TIER);
   await store.change(
     { kind: "tier", id: FIRST_TIER, from: tier?.revision ?? null, value: WIDE_LIMITS },
@@ -36,16 +37,16 @@ export async function openStore(place: StorePlace): Promise<TaskStore> {
   return store;
 }
 
-async function open(place: StorePlace): Promise<TaskStore> {
+async function open(place: StorePlace, clock: Clock): Promise<TaskStore> {
   if ("dir" in place) {
-    return openSqliteStore({ path: join(place.dir, "bench.db"), clock: systemClock, settings: SETTINGS });
+    return openSqliteStore({ path: join(place.dir, "bench.db"), clock, settings: SETTINGS });
   }
   return openRedisStore({
     connection: await openConnection(place.redisUrl),
     keyPrefix: "task-runner",
     durability: "primary",
     settings: SETTINGS,
-    clock: systemClock,
+    clock,
   });
 }
 

@@ -15,17 +15,48 @@ local WINDOW_MS, ENTRY_MS = 60000, 1000
 
 -- Requests a minute, as core/rate-window.ts counts them: { first, last, count, first, last, count, … }.
 local windows = {}
-local function window_of(client)
-  local w = windows[client]
-  if w then return w end
-  local raw = redis.call('HGET', K.flows, 'w/' .. client)
-  w = { entries = raw and cmsgpack.unpack(raw) or {}, requests = 0 }
+local function open_window(client, raw)
+  local w = { entries = raw and cmsgpack.unpack(raw) or {}, requests = 0 }
   while w.entries[1] and w.entries[2] + WINDOW_MS <= now do
     for _ = 1, 3 do table.remove(w.entries, 1) end
   end
   for at = 3, #w.entries, 3 do w.requests = w.requests + w.entries[at] end
   windows[client] = w
   return w
+end
+
+local function window_of(client)
+  return windows[client] or open_window(client, redis.call('HGET', K.flows, 'w/' .. client))
+end
+
+-- Reads in a few calls what many tasks of many clients need.
+local function preload_heads()
+  local names, clients, seen = {}, {}, {}
+  for at = 4, #ARGV, 2 do
+    local head = head_of(ARGV[at]:sub(ID + 1))
+    if not seen[head] then
+      seen[head] = true
+      names[#names + 1] = head.name
+      if not seen[head.client] then
+        seen[head.client] = true
+        clients[#clients + 1] = head.client
+      end
+    end
+  end
+  if #clients < 2 then return end
+  local uses, kept, numbers = {}, {}, {}
+  for place, client in ipairs(clients) do uses[place], kept[place] = 'w/' .. client, 'c/' .. client end
+  for place, raw in ipairs(redis.call('HMGET', K.flows, unpack(uses))) do open_window(clients[place], raw) end
+  for place, packed in ipairs(redis.call('HMGET', K.limits, unpack(kept))) do
+    limits[kept[place]] = packed and cmsgpack.unpack(packed) or false
+  end
+  for place, number in ipairs(redis.call('HMGET', K.lanes, unpack(names))) do
+    if number then
+      lane_numbers[names[place]], lane_names[number] = number, names[place]
+      numbers[#numbers + 1] = number
+    end
+  end
+  preload_queues(numbers)
 end
 
 local function may_enter(head)
@@ -66,6 +97,7 @@ local function refusal(head)
 end
 
 find_out(4)
+preload_heads()
 local limited, told_limited = {}, {}
 local reply = { string.format('%.0f', now) }
 for at = 4, #ARGV, 2 do
@@ -90,14 +122,18 @@ for at = 4, #ARGV, 2 do
   reply[#reply + 1] = answer
 end
 
+local kept_windows = {}
 for _, client in ipairs(limited) do
   local w, l = window_of(client), limits_of_client(client)
-  if w.dirty then redis.call('HSET', K.flows, 'w/' .. client, cmsgpack.pack(w.entries)) end
+  if w.dirty then
+    kept_windows[#kept_windows + 1], kept_windows[#kept_windows + 2] = 'w/' .. client, cmsgpack.pack(w.entries)
+  end
   local n = #reply
   reply[n + 1], reply[n + 2], reply[n + 3] = client, l.tier, tostring(l.per_minute)
   reply[n + 4] = tostring(math.max(0, l.per_minute - w.requests))
   reply[n + 5] = tostring(#w.entries > 0 and w.entries[#w.entries - 1] + WINDOW_MS - now or 0)
 end
+call_in_chunks('HSET', K.flows, kept_windows)
 commit()
 if sooner then redis.call('PUBLISH', channel, 'work') end
 return reply

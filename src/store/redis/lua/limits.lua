@@ -309,8 +309,9 @@ local function rank_in_turn(f)
   end
 end
 
--- A lane with something to claim takes its place: in its ring, or with its pull queue.
-local function place_lane(number, ringed)
+-- A lane with something to claim takes its place: in its ring, or with its pull queue. With `ends`, lists by rank, one
+-- that goes to the end of its ring is put there, to be written with others.
+local function place_lane(number, ringed, ends)
   local _, q = flows_of(number)
   local lane = queue(number)
   lane.dirty = true
@@ -318,8 +319,11 @@ local function place_lane(number, ringed)
     park(q, number, false)
   else
     lane.ringed = ringed
+    local rank = lane_rank(number)
     -- A turn that was cut short goes on before others begin.
-    redis.call(lane.credit and 'LPUSH' or 'RPUSH', K.rings[lane_rank(number)], number)
+    if lane.credit then redis.call('LPUSH', K.rings[rank], number)
+    elseif ends then ends[rank][#ends[rank] + 1] = number
+    else redis.call('RPUSH', K.rings[rank], number) end
   end
 end
 
@@ -328,7 +332,11 @@ local function join_rings()
   for name, q in pairs(open_queues) do
     if q.dirty and q.length > 0 and not q.ringed and name:match('^%d') then joining[#joining + 1] = name end
   end
-  for _, number in ipairs(joining) do place_lane(number, true) end
+  preload_names(joining)
+  preload_flows(joining)
+  local ends = { [0] = {}, {}, {}, {} }
+  for _, number in ipairs(joining) do place_lane(number, true, ends) end
+  for rank, numbers in pairs(ends) do call_in_chunks('RPUSH', K.rings[rank], numbers) end
 end
 
 local woken = 0
@@ -344,7 +352,8 @@ local function unpark(f, count)
       lane.ringed, lane.dirty = false, true
       if lane.length > 0 then
         place_lane(number, RETURNED)
-        count, woken = count - 1, woken + 1
+        -- One that waits with its pull queue now may wait there for good: it takes no other lane's place.
+        if lane.ringed ~= PARKED then count, woken = count - 1, woken + 1 end
       end
     end
     patience = patience - 1

@@ -126,21 +126,34 @@ local function push_back(q, id)
   q.dirty = true
 end
 
--- Writes what was pushed: the last segment is filled up, then new ones begin.
-local function write_added(q)
+-- Writes what was pushed: the last segment is filled up, then new ones begin. With `fields` they are put there, to be
+-- written with others; `last` is the last segment, where it has been read.
+local function write_added(q, fields, last)
   local added = q.added
   if #added == 0 then return end
   local at = 1
   while at <= #added do
     local field = q.name .. ':' .. q.tail
-    local old = not leaving[field] and redis.call('HGET', K.queues, field) or ''
+    local old = last or not leaving[field] and redis.call('HGET', K.queues, field) or ''
+    last = nil
     local room = SEGMENT - #old / ID
     if room <= 0 then
       q.tail = q.tail + 1
+      last = ''
     else
-      local last = math.min(at + room - 1, #added)
-      set_segment(field, old .. table.concat(added, '', at, last))
-      at = last + 1
+      local upto = math.min(at + room - 1, #added)
+      local ids = old .. table.concat(added, '', at, upto)
+      if fields then
+        leaving[field] = nil
+        fields[#fields + 1], fields[#fields + 2] = field, ids
+      else
+        set_segment(field, ids)
+      end
+      at = upto + 1
+      if at <= #added then
+        q.tail = q.tail + 1
+        last = ''
+      end
     end
   end
   q.added = {}
@@ -300,16 +313,20 @@ local function preload_names(numbers)
   end
 end
 
+-- Reads many queues in one call.
+local function preload_queues(names)
+  local closed = {}
+  for _, name in ipairs(names) do
+    if not open_queues[name] then closed[#closed + 1] = 'm' .. name end
+  end
+  if #closed < 2 then return end
+  for place, raw in ipairs(redis.call('HMGET', K.queues, unpack(closed))) do open_queue(closed[place]:sub(2), raw) end
+end
+
 -- Reads the names, the queues and the first ids of many lanes in three calls.
 local function preload_lanes(numbers)
   preload_names(numbers)
-  local closed = {}
-  for _, number in ipairs(numbers) do
-    if not open_queues[number] then closed[#closed + 1] = 'm' .. number end
-  end
-  if #closed > 1 then
-    for place, raw in ipairs(redis.call('HMGET', K.queues, unpack(closed))) do open_queue(closed[place]:sub(2), raw) end
-  end
+  preload_queues(numbers)
   local heads, unread = {}, {}
   for _, number in ipairs(numbers) do
     local q = queue(number)
@@ -743,10 +760,21 @@ local function retire(task, retention)
 end
 
 local function write_queues()
-  local metas = {}
+  local fields, last = {}, {}
+  local tails, growing = {}, {}
+  for _, q in pairs(open_queues) do
+    local field = #q.added > 0 and q.name .. ':' .. q.tail
+    if field and not leaving[field] then tails[#tails + 1], growing[#growing + 1] = field, q end
+  end
+  for from = 1, #tails, CHUNK do
+    local upto = math.min(from + CHUNK - 1, #tails)
+    for place, ids in ipairs(redis.call('HMGET', K.queues, unpack(tails, from, upto))) do
+      last[growing[from + place - 1]] = ids or ''
+    end
+  end
   for name, q in pairs(open_queues) do
     if q.dirty then
-      write_added(q)
+      write_added(q, fields, last[q])
       if q.length > 0 and not q.ringed and name:match('^%d') then
         redis.call('RPUSH', K.rings[lane_rank(name)], name)
         q.ringed = true
@@ -754,12 +782,12 @@ local function write_queues()
       if q.length == 0 and not q.ringed then
         leaving['m' .. name] = true
       else
-        metas[#metas + 1] = 'm' .. name
-        metas[#metas + 1] = cmsgpack.pack({ q.head, q.offset, q.tail, q.length, q.ringed, q.live, q.credit or false })
+        fields[#fields + 1] = 'm' .. name
+        fields[#fields + 1] = cmsgpack.pack({ q.head, q.offset, q.tail, q.length, q.ringed, q.live, q.credit or false })
       end
     end
   end
-  call_in_chunks('HSET', K.queues, metas)
+  call_in_chunks('HSET', K.queues, fields)
   local gone = {}
   for field in pairs(leaving) do gone[#gone + 1] = field end
   call_in_chunks('HDEL', K.queues, gone)
