@@ -6,17 +6,21 @@ import { BATCH_PATH, enqueueRequest } from "./load-shape.ts";
 const BATCH = 1_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 
-/** Enqueues `total` tasks through the batch route; `more` gives the fields of the i-th beside its target. */
+/**
+ * Enqueues `total` tasks through the batch route; `more` gives the fields of the i-th beside its target, `body` its
+ * payload, where that is not the usual one.
+ */
 export async function enqueueMany(
   serverUrl: string,
   total: number,
   targetUrl: string,
   more: (i: number) => Readonly<Record<string, unknown>> = () => ({}),
+  body: (i: number) => string | undefined = () => undefined,
 ): Promise<void> {
   for (let done = 0; done < total; done += BATCH) {
     const count = Math.min(BATCH, total - done);
     const tasks = Array.from({ length: count }, (_, i) =>
-      enqueueRequest(targetUrl, undefined, more(done + i)),
+      enqueueRequest(targetUrl, body(done + i), more(done + i)),
     );
     const answer = await fetch(serverUrl + BATCH_PATH, {
       method: "POST",

@@ -10,25 +10,33 @@ import { Room } from "./room.ts";
 import { runScenario } from "./runner.ts";
 import type { Scenario } from "./scenario.ts";
 import { batch } from "./scenarios/batch.ts";
+import { burst } from "./scenarios/burst.ts";
 import { claimCosts } from "./scenarios/claim-cost.ts";
 import { delayed } from "./scenarios/delayed.ts";
-import { dispatch } from "./scenarios/dispatch.ts";
-import { enqueue } from "./scenarios/enqueue.ts";
+import { dispatches } from "./scenarios/dispatch.ts";
+import { enqueues } from "./scenarios/enqueue.ts";
 import { grouped } from "./scenarios/grouped.ts";
-import { latency } from "./scenarios/latency.ts";
+import { latencies } from "./scenarios/latency.ts";
+import { memory } from "./scenarios/memory.ts";
 import { redisCost } from "./scenarios/redis-cost.ts";
 import { redisMemory } from "./scenarios/redis-memory.ts";
+import { replicated } from "./scenarios/replicated.ts";
+import { scaling } from "./scenarios/scaling.ts";
 
 const SCENARIOS: readonly Scenario[] = [
-  enqueue,
+  ...enqueues,
+  replicated,
   batch,
   grouped,
-  dispatch,
-  latency,
+  ...dispatches,
+  ...latencies,
   delayed,
+  burst,
   redisMemory,
   redisCost,
   ...claimCosts,
+  memory,
+  scaling,
 ];
 const ROUNDS = 3;
 const MAX_ROUNDS = 100;

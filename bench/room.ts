@@ -9,6 +9,7 @@ import {
   PROJECT_DIR,
   startApp,
 } from "../scripts/app-process.ts";
+import { type SentinelCluster, startSentinelCluster } from "../tests/support/redis/cluster.ts";
 import { BenchRedis } from "./redis.ts";
 
 /** A message between the bench and a process of it. */
@@ -53,6 +54,14 @@ export class Room {
     const redis = await BenchRedis.start(await mkdtemp(join(this.dir, "redis-")));
     await this.#own(() => redis.stop());
     return redis;
+  }
+
+  /** Runs a primary with one replica under one Sentinel of the room's own. */
+  async startSentinels(): Promise<SentinelCluster> {
+    const config = ["appendonly yes", "appendfsync everysec"];
+    const cluster = await startSentinelCluster({ replicas: 1, sentinels: 1, config });
+    await this.#own(() => cluster.stop());
+    return cluster;
   }
 
   /** Runs bench/processes/NAME.ts with `options` as its argument. */

@@ -11,6 +11,8 @@ export interface ClaimCostOptions {
   readonly backlog: number;
   /** Clients that the backlog is spread over evenly. */
   readonly clients: number;
+  /** Queues that it is spread over, likewise. */
+  readonly queues: number;
   /** Tasks to claim and settle on the clock. */
   readonly claims: number;
 }
@@ -29,7 +31,7 @@ const LOOK_EVERY_MS = 100;
 
 const options = optionsOf<ClaimCostOptions>();
 const store = await openStore(options.place);
-const newTask = taskMaker(options.clients);
+const newTask = taskMaker(options.clients, options.queues);
 
 async function fill(total: number): Promise<void> {
   for (let done = 0; done < total; done += MAX_CLAIM) {

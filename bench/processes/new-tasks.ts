@@ -6,12 +6,12 @@ import { NOWHERE, PAYLOAD } from "../load-shape.ts";
 
 export const newId = idGenerator((bytes) => crypto.getRandomValues(bytes));
 
-/** Each call makes a task that is due at once, of one client after the other. */
-export function taskMaker(clients: number): () => NewTask {
+/** Each call makes a task that is due at once, of one client after the other, in one queue after the other. */
+export function taskMaker(clients: number, queues = 1): () => NewTask {
   let made = 0;
   return () => ({
     id: newId(Date.now()),
-    queue: "default",
+    queue: queues === 1 ? "default" : `queue-${made % queues}`,
     clientId: `client-${made++ % clients}`,
     clientRevision: null,
     priority: "normal",

@@ -6,6 +6,8 @@ import { on, optionsOf, preciseNowMs, say } from "./messages.ts";
 export interface TargetOptions {
   /** After this many deliveries it says `reached`. */
   readonly expected: number;
+  /** How long it takes to answer, in milliseconds; it answers at once unless given. */
+  readonly answerAfterMs?: number;
 }
 
 export interface TargetResult {
@@ -20,6 +22,7 @@ const ANSWER = Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
 const MARK = Buffer.from('"markMs":');
 
 const options = optionsOf<TargetOptions>();
+const { answerAfterMs = 0 } = options;
 const arrivalsMs: number[] = [];
 const afterMarkMs: number[] = [];
 
@@ -47,7 +50,8 @@ const server = Bun.listen<{ reader: MessageReader }>({
     open: (socket) => {
       const reader = new MessageReader((message, bodyStart) => {
         receive(message, bodyStart);
-        socket.write(ANSWER);
+        if (answerAfterMs === 0) socket.write(ANSWER);
+        else setTimeout(() => socket.write(ANSWER), answerAfterMs);
       });
       socket.data = { reader };
     },

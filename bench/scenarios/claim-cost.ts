@@ -17,7 +17,14 @@ const ABOUT: Readonly<Record<Kind, string>> = {
     "The store by itself: 100 settlements and a claim of 100 in one script, the way to Redis and back included, while the number waiting is held constant.",
 };
 
-function situation(kind: Kind, name: string, about: string, backlog: number, clients: number): Contestant {
+function situation(
+  kind: Kind,
+  name: string,
+  about: string,
+  backlog: number,
+  clients: number,
+  queues = 1,
+): Contestant {
   return {
     name,
     about,
@@ -27,6 +34,7 @@ function situation(kind: Kind, name: string, about: string, backlog: number, cli
         place: kind === "redis" ? { redisUrl: (await room.startRedis()).url } : { dir: room.dir },
         backlog: Math.max(Math.round(backlog * share), 200),
         clients: Math.max(Math.round(clients * share), 1),
+        queues: Math.max(Math.round(queues * share), 1),
         claims: CLAIMS[scale],
       };
       const helper = await room.startHelper("claim-cost", options);
@@ -67,9 +75,34 @@ function byClients(kind: Kind, name: string, title: string): Scenario {
   };
 }
 
+function byQueues(kind: Kind, name: string, title: string): Scenario {
+  return {
+    name,
+    title,
+    about: `${ABOUT[kind]} From 100 queues on, a claim of 100 takes every task from another lane.`,
+    metrics: METRICS,
+    contestants: [
+      situation(kind, "1 queue", "100,000 tasks of one client waiting", 100_000, 1),
+      situation(kind, "100 queues", "100,000 tasks of one client waiting, spread evenly", 100_000, 1, 100),
+      situation(
+        kind,
+        "1,000 queues",
+        "100,000 tasks of one client waiting, spread evenly",
+        100_000,
+        1,
+        1_000,
+      ),
+    ],
+    references: ["1 queue"],
+    limitMs: 120_000,
+  };
+}
+
 export const claimCosts: readonly Scenario[] = [
   byBacklog("redis", "claim-backlog-redis", "Cost of a claim by backlog, on Redis"),
   byBacklog("embedded", "claim-backlog", "Cost of a claim by backlog, embedded"),
   byClients("redis", "claim-clients-redis", "Cost of a claim by clients, on Redis"),
   byClients("embedded", "claim-clients", "Cost of a claim by clients, embedded"),
+  byQueues("redis", "claim-queues-redis", "Cost of a claim by queues, on Redis"),
+  byQueues("embedded", "claim-queues", "Cost of a claim by queues, embedded"),
 ];

@@ -7,11 +7,21 @@ import { enqueueMany } from "../fill.ts";
 import { PAYLOAD } from "../load-shape.ts";
 import type { BullmqClient } from "../processes/bullmq.ts";
 import type { DispatchLimitOptions } from "../processes/limit-dispatch.ts";
-import type { Contestant, Measurement, Scenario } from "../scenario.ts";
+import type { TargetOptions } from "../processes/target.ts";
+import type { Contestant, Measurement, Scale, Scenario } from "../scenario.ts";
 import { startTarget, type Target } from "../target.ts";
 
-const CONCURRENCY = 100;
-const TASKS = { full: 60_000, quick: 1_000 } as const;
+/** What is dispatched, and to whom. */
+interface Work {
+  readonly concurrency: number;
+  readonly tasks: Readonly<Record<Scale, number>>;
+  /** How long the target takes to answer, in milliseconds. */
+  readonly answerAfterMs: number;
+}
+
+function targetOf({ tasks, answerAfterMs }: Work, scale: Scale): TargetOptions {
+  return { expected: tasks[scale], answerAfterMs };
+}
 
 async function measure(target: Target, expected: number): Promise<Measurement> {
   await target.reached;
@@ -20,102 +30,149 @@ async function measure(target: Target, expected: number): Promise<Measurement> {
   return { rate: result.steadyPerSec };
 }
 
-const redis: Contestant = {
+const redis = (work: Work): Contestant => ({
   name: "Redis store",
   about: "`work` on a Redis filled beforehand",
   run: async (room, scale) => {
-    const target = await startTarget(room, { expected: TASKS[scale] });
+    const target = await startTarget(room, targetOf(work, scale));
     const env = onRedis(await room.startRedis());
     const producer = await startTaskRunner(room, "serve", env);
-    await enqueueMany(producer.url, TASKS[scale], target.url);
+    await enqueueMany(producer.url, work.tasks[scale], target.url);
     await producer.stop();
-    await startTaskRunner(room, "work", { ...env, WORKER_CONCURRENCY: String(CONCURRENCY) });
-    return measure(target, TASKS[scale]);
+    await startTaskRunner(room, "work", { ...env, WORKER_CONCURRENCY: String(work.concurrency) });
+    return measure(target, work.tasks[scale]);
   },
-};
+});
 
-const embedded: Contestant = {
+const embedded = (work: Work): Contestant => ({
   name: "embedded store",
   about:
     "`work` on a SQLite file filled beforehand; what was claimed and settled survives the death of the process",
   run: async (room, scale) => {
-    const target = await startTarget(room, { expected: TASKS[scale] });
+    const target = await startTarget(room, targetOf(work, scale));
     const producer = await startTaskRunner(room, "serve");
-    await enqueueMany(producer.url, TASKS[scale], target.url);
+    await enqueueMany(producer.url, work.tasks[scale], target.url);
     await producer.stop();
-    await startTaskRunner(room, "work", { WORKER_CONCURRENCY: String(CONCURRENCY) });
-    return measure(target, TASKS[scale]);
+    await startTaskRunner(room, "work", { WORKER_CONCURRENCY: String(work.concurrency) });
+    return measure(target, work.tasks[scale]);
   },
-};
+});
 
-function bullmqOver(client: BullmqClient, name: string, about: string): Contestant {
-  return {
+const bullmqOver =
+  (client: BullmqClient, name: string, about: (work: Work) => string) =>
+  (work: Work): Contestant => ({
     name,
-    about,
+    about: about(work),
     run: async (room, scale) => {
-      const target = await startTarget(room, { expected: TASKS[scale] });
+      const target = await startTarget(room, targetOf(work, scale));
       const store = await room.startRedis();
       const producer = await startBullmqServer(room, store, client);
-      await enqueueMany(producer.url, TASKS[scale], target.url);
+      await enqueueMany(producer.url, work.tasks[scale], target.url);
       await producer.stop();
-      await startBullmqWorker(room, store, CONCURRENCY, client);
-      return measure(target, TASKS[scale]);
+      await startBullmqWorker(room, store, work.concurrency, client);
+      return measure(target, work.tasks[scale]);
     },
-  };
-}
+  });
 
 const bullmq = bullmqOver(
   "ioredis",
   "BullMQ",
-  `a Worker with concurrency ${CONCURRENCY} whose processor does the same fetch as the loop, on a Redis filled beforehand`,
+  ({ concurrency }) =>
+    `a Worker with concurrency ${concurrency} whose processor does the same fetch as the loop, on a Redis filled beforehand`,
 );
-const bullmqBun = bullmqOver("bun", "BullMQ, Bun's client", "the same over the Redis client built into Bun");
+const bullmqBun = bullmqOver(
+  "bun",
+  "BullMQ, Bun's client",
+  () => "the same over the Redis client built into Bun",
+);
 
-const bunqueue: Contestant = {
+const bunqueue = (work: Work): Contestant => ({
   name: "bunqueue",
-  about: `an embedded Worker with concurrency ${CONCURRENCY} that pulls 100 at once, the same processor, on a SQLite file of durable jobs filled beforehand`,
+  about: `an embedded Worker with concurrency ${work.concurrency} that pulls 100 at once, the same processor, on a SQLite file of durable jobs filled beforehand`,
   run: async (room, scale) => {
-    const target = await startTarget(room, { expected: TASKS[scale] });
+    const target = await startTarget(room, targetOf(work, scale));
     const producer = await startBunqueueServer(room);
-    await enqueueMany(producer.url, TASKS[scale], target.url);
+    await enqueueMany(producer.url, work.tasks[scale], target.url);
     await producer.stop();
-    await startBunqueueWorker(room, CONCURRENCY);
-    return measure(target, TASKS[scale]);
+    await startBunqueueWorker(room, work.concurrency);
+    return measure(target, work.tasks[scale]);
   },
-};
+});
 
-function fetchLoop(name: string, about: string, inFlight: number): Contestant {
-  return {
-    name,
+const fetchLoop =
+  (name: (inFlight: number) => string, about: string, inFlight?: number) =>
+  (work: Work): Contestant => ({
+    name: name(inFlight ?? work.concurrency),
     about,
     run: async (room, scale) => {
-      const target = await startTarget(room, { expected: TASKS[scale] });
-      const options: DispatchLimitOptions = { url: target.url, body: PAYLOAD, inFlight, total: TASKS[scale] };
+      const target = await startTarget(room, targetOf(work, scale));
+      const options: DispatchLimitOptions = {
+        url: target.url,
+        body: PAYLOAD,
+        inFlight: inFlight ?? work.concurrency,
+        total: work.tasks[scale],
+      };
       await room.startHelper("limit-dispatch", options);
-      return measure(target, TASKS[scale]);
+      return measure(target, work.tasks[scale]);
     },
-  };
-}
+  });
 
 /** Bun keeps at most 64 idle connections for its fetch, so this is where a bare loop is fastest. */
 const limit = fetchLoop(
-  "limit",
+  () => "limit",
   "a bare fetch loop, the same body and target, 64 in flight, where it is fastest",
   64,
 );
 const asMany = fetchLoop(
-  `fetch, ${CONCURRENCY} in flight`,
+  (inFlight) => `fetch, ${inFlight} in flight`,
   "the same loop with as many in flight as the worker has",
-  CONCURRENCY,
+);
+/** Where the target takes its time nothing is faster than all slots in use. */
+const slots = fetchLoop(
+  () => "limit",
+  "a bare fetch loop, the same body and target, as many in flight as the worker has",
 );
 
-export const dispatch: Scenario = {
-  name: "dispatch",
-  title: `Dispatch at concurrency ${CONCURRENCY}`,
-  about:
-    "Claim, POST 133 bytes to a target on this machine that answers at once, settle; the rate over the middle three fifths.",
-  metrics: [{ name: "rate", title: "delivered", unit: "/s", better: "higher" }],
-  contestants: [redis, embedded, bullmq, bullmqBun, bunqueue, limit, asMany],
-  references: ["limit", "BullMQ", "bunqueue"],
-  limitMs: 180_000,
-};
+function at(
+  name: string,
+  work: Work,
+  contestants: readonly ((work: Work) => Contestant)[],
+  references: readonly string[],
+): Scenario {
+  const { concurrency, answerAfterMs } = work;
+  const pace = answerAfterMs === 0 ? "at once" : `after ${answerAfterMs} ms`;
+  return {
+    name,
+    title: `Dispatch at concurrency ${concurrency}${answerAfterMs === 0 ? "" : `, a target that takes ${answerAfterMs} ms`}`,
+    about: `Claim, POST 133 bytes to a target on this machine that answers ${pace}, settle; the rate over the middle three fifths.`,
+    metrics: [{ name: "rate", title: "delivered", unit: "/s", better: "higher" }],
+    contestants: contestants.map((contestant) => contestant(work)),
+    references,
+    limitMs: 180_000,
+  };
+}
+
+const INSTANT = { tasks: { full: 60_000, quick: 1_000 }, answerAfterMs: 0 } as const;
+const ANSWER_AFTER_MS = 50;
+
+export const dispatches: readonly Scenario[] = [
+  at(
+    "dispatch",
+    { ...INSTANT, concurrency: 100 },
+    [redis, embedded, bullmq, bullmqBun, bunqueue, limit, asMany],
+    ["limit", "BullMQ", "bunqueue"],
+  ),
+  at("dispatch-10", { ...INSTANT, concurrency: 10 }, [redis, embedded, bullmq, slots], ["limit", "BullMQ"]),
+  at(
+    "dispatch-1000",
+    { ...INSTANT, concurrency: 1_000 },
+    [redis, embedded, bullmq, slots],
+    ["limit", "BullMQ"],
+  ),
+  at(
+    "dispatch-slow",
+    { concurrency: 100, tasks: { full: 10_000, quick: 500 }, answerAfterMs: ANSWER_AFTER_MS },
+    [redis, embedded, bullmq, slots],
+    ["limit", "BullMQ"],
+  ),
+];

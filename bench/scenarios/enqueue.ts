@@ -10,30 +10,29 @@ import type { BullmqClient } from "../processes/bullmq.ts";
 import type { Room } from "../room.ts";
 import type { Contestant, Measurement, Scale, Scenario } from "../scenario.ts";
 
-const CONNECTIONS = 64;
 const TIMES = {
   full: { warmUpMs: 1_500, measureMs: 4_000 },
   quick: { warmUpMs: 100, measureMs: 200 },
 } as const;
 
-async function measure(
-  room: Room,
-  scale: Scale,
-  port: number,
-  kept?: () => Promise<number>,
-): Promise<Measurement> {
-  const result = await load(room, {
-    port,
-    path: ENQUEUE_PATH,
-    body: enqueueBody(NOWHERE),
-    connections: CONNECTIONS,
-    ...TIMES[scale],
-  });
-  if (kept !== undefined) assertKept(await kept(), result.acknowledged);
-  return { rate: result.perSec };
+/** Puts a port under load and says what it took; `kept` counts what the store has afterwards. */
+type Measure = (room: Room, scale: Scale, port: number, kept?: () => Promise<number>) => Promise<Measurement>;
+
+function over(connections: number): Measure {
+  return async (room, scale, port, kept) => {
+    const result = await load(room, {
+      port,
+      path: ENQUEUE_PATH,
+      body: enqueueBody(NOWHERE),
+      connections,
+      ...TIMES[scale],
+    });
+    if (kept !== undefined) assertKept(await kept(), result.acknowledged);
+    return { rate: result.perSec };
+  };
 }
 
-const redis: Contestant = {
+const redis = (measure: Measure): Contestant => ({
   name: "Redis store",
   about: "`serve` on Redis; a task is acknowledged once the primary has it",
   run: async (room, scale) => {
@@ -41,16 +40,17 @@ const redis: Contestant = {
     const { port } = await startTaskRunner(room, "serve", onRedis(store));
     return measure(room, scale, port, () => tasksOn(store));
   },
-};
+});
 
-const embedded: Contestant = {
+const embedded = (measure: Measure): Contestant => ({
   name: "embedded store",
   about: "`serve` on a SQLite file; a task is acknowledged once it is fsynced",
   run: async (room, scale) => measure(room, scale, (await startTaskRunner(room, "serve")).port),
-};
+});
 
-function bullmqOver(client: BullmqClient, name: string, about: string): Contestant {
-  return {
+const bullmqOver =
+  (client: BullmqClient, name: string, about: string) =>
+  (measure: Measure): Contestant => ({
     name,
     about,
     run: async (room, scale) => {
@@ -58,34 +58,51 @@ function bullmqOver(client: BullmqClient, name: string, about: string): Contesta
       const { port } = await startBullmqServer(room, store, client);
       return measure(room, scale, port, () => jobsOn(store));
     },
-  };
-}
+  });
 
 const bullmq = bullmqOver("ioredis", "BullMQ", "`Queue.add` behind the same Elysia route, on such a Redis");
 const bullmqBun = bullmqOver("bun", "BullMQ, Bun's client", "the same over the Redis client built into Bun");
 
-const bunqueue: Contestant = {
+const bunqueue = (measure: Measure): Contestant => ({
   name: "bunqueue",
   about:
     "`queue.add` with `durable: true` behind the same Elysia route, embedded; written to its SQLite file, not fsynced (synchronous=NORMAL)",
   run: async (room, scale) => measure(room, scale, (await startBunqueueServer(room)).port),
-};
+});
 
-const limit: Contestant = {
+const limit = (measure: Measure): Contestant => ({
   name: "limit",
   about: "a bare Elysia route that validates the same body and answers the same, and keeps nothing",
   run: async (room, scale) => {
     const helper = await room.startHelper("limit-enqueue", null);
     return measure(room, scale, Number(await helper.event("ready")));
   },
-};
+});
 
-export const enqueue: Scenario = {
-  name: "enqueue",
-  title: `Enqueue over HTTP, ${CONNECTIONS} connections`,
-  about: `One task of a 133-byte payload a request, one request outstanding on each of ${CONNECTIONS} keep-alive connections.`,
-  metrics: [{ name: "rate", title: "acknowledged", unit: "/s", better: "higher" }],
-  contestants: [redis, embedded, bullmq, bullmqBun, bunqueue, limit],
-  references: ["limit", "BullMQ", "bunqueue"],
-  limitMs: 60_000,
-};
+function overConnections(
+  name: string,
+  connections: number,
+  contestants: readonly ((measure: Measure) => Contestant)[],
+  references: readonly string[],
+): Scenario {
+  return {
+    name,
+    title: `Enqueue over HTTP, ${connections === 1 ? "1 connection" : `${connections} connections`}`,
+    about: `One task of a 133-byte payload a request, one request outstanding on each of ${connections} keep-alive connections.`,
+    metrics: [{ name: "rate", title: "acknowledged", unit: "/s", better: "higher" }],
+    contestants: contestants.map((contestant) => contestant(over(connections))),
+    references,
+    limitMs: 60_000,
+  };
+}
+
+export const enqueues: readonly Scenario[] = [
+  overConnections(
+    "enqueue",
+    64,
+    [redis, embedded, bullmq, bullmqBun, bunqueue, limit],
+    ["limit", "BullMQ", "bunqueue"],
+  ),
+  overConnections("enqueue-1", 1, [redis, embedded, bullmq, limit], ["limit", "BullMQ"]),
+  overConnections("enqueue-256", 256, [redis, embedded, bullmq, limit], ["limit", "BullMQ"]),
+];

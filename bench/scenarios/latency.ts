@@ -11,16 +11,22 @@ import type { Contestant, Measurement, Scale, Scenario } from "../scenario.ts";
 import { quantile } from "../statistics.ts";
 import { startTarget } from "../target.ts";
 
-const EVERY_MS = 10;
-const WARM_UP = { full: 300, quick: 20 } as const;
-const COUNTED = { full: 1_500, quick: 50 } as const;
+/** How fast tasks come, and how many of them. */
+interface Pace {
+  readonly perSec: number;
+  readonly warmUp: Readonly<Record<Scale, number>>;
+  readonly counted: Readonly<Record<Scale, number>>;
+  readonly concurrency: number;
+}
+
 /** The default of WORKER_CONCURRENCY. */
 const CONCURRENCY = 10;
+const LOOK_EVERY_MS = 10;
 /** Requests that may be unanswered at once; more would mean that the server cannot keep the pace. */
 const CONNECTIONS = 64;
 
 /** Sends tasks at a fixed pace, each carrying the instant it was sent at, whether or not the last was answered. */
-async function sendAtPace(port: number, targetUrl: string, total: number): Promise<void> {
+async function sendAtPace(port: number, targetUrl: string, total: number, perSec: number): Promise<void> {
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => {});
   const idle: HttpConnection[] = [];
@@ -34,67 +40,97 @@ async function sendAtPace(port: number, targetUrl: string, total: number): Promi
   idle.push(...connections);
   const startMs = performance.now();
   for (let i = 0; i < total; i++) {
-    const waitMs = startMs + i * EVERY_MS - performance.now();
-    if (waitMs > 0) await Promise.race([Bun.sleep(waitMs), failed.promise]);
+    const waitMs = startMs + (i * 1_000) / perSec - performance.now();
+    // Timers count whole milliseconds: at a high pace those of one millisecond go together.
+    if (waitMs >= 0.5) await Promise.race([Bun.sleep(waitMs), failed.promise]);
     // In turn, for a server closes a connection that is never used.
     const connection = idle.shift();
     if (connection === undefined) throw new Error(`${CONNECTIONS} requests are unanswered`);
     const body = JSON.stringify({ markMs: preciseNowMs() });
     connection.send(postBytes(port, ENQUEUE_PATH, enqueueBody(targetUrl, body)));
   }
-  while (idle.length < CONNECTIONS) await Promise.race([Bun.sleep(EVERY_MS), failed.promise]);
+  while (idle.length < CONNECTIONS) await Promise.race([Bun.sleep(LOOK_EVERY_MS), failed.promise]);
   for (const connection of connections) connection.close();
 }
 
 /** `start` starts what accepts and delivers, and resolves to the port that accepts. */
-async function measure(room: Room, scale: Scale, start: () => Promise<number>): Promise<Measurement> {
-  const total = WARM_UP[scale] + COUNTED[scale];
+async function measure(
+  room: Room,
+  scale: Scale,
+  { perSec, warmUp, counted: countedTasks }: Pace,
+  start: () => Promise<number>,
+): Promise<Measurement> {
+  const total = warmUp[scale] + countedTasks[scale];
   const target = await startTarget(room, { expected: total });
-  await sendAtPace(await start(), target.url, total);
+  await sendAtPace(await start(), target.url, total, perSec);
   await target.reached;
-  const counted = (await target.report()).afterMarkMs.slice(WARM_UP[scale]);
+  const counted = (await target.report()).afterMarkMs.slice(warmUp[scale]);
   return { p50: quantile(counted, 0.5), p99: quantile(counted, 0.99), p999: quantile(counted, 0.999) };
 }
 
-const redis: Contestant = {
+const redis = (pace: Pace): Contestant => ({
   name: "Redis store",
   about: "`serve` and `work` on Redis, two processes",
   run: (room, scale) =>
-    measure(room, scale, async () => {
+    measure(room, scale, pace, async () => {
       const env = onRedis(await room.startRedis());
-      await startTaskRunner(room, "work", env);
+      await startTaskRunner(room, "work", { ...env, ...concurrencyOf(pace) });
       return (await startTaskRunner(room, "serve", env)).port;
     }),
-};
+});
 
-const embedded: Contestant = {
+const embedded = (pace: Pace): Contestant => ({
   name: "embedded store",
   about: "`all` on a SQLite file; accepted, fsynced, claimed and delivered by one process",
-  run: (room, scale) => measure(room, scale, async () => (await startTaskRunner(room, "all")).port),
-};
-
-const bullmq: Contestant = {
-  name: "BullMQ",
-  about: `\`Queue.add\` behind an Elysia route and a Worker with our default concurrency of ${CONCURRENCY}, two processes on such a Redis`,
   run: (room, scale) =>
-    measure(room, scale, async () => {
+    measure(room, scale, pace, async () => (await startTaskRunner(room, "all", concurrencyOf(pace))).port),
+});
+
+const bullmq = (pace: Pace): Contestant => ({
+  name: "BullMQ",
+  about: `\`Queue.add\` behind an Elysia route and a Worker with concurrency ${pace.concurrency}, two processes on such a Redis`,
+  run: (room, scale) =>
+    measure(room, scale, pace, async () => {
       const store = await room.startRedis();
-      await startBullmqWorker(room, store, CONCURRENCY);
+      await startBullmqWorker(room, store, pace.concurrency);
       return (await startBullmqServer(room, store)).port;
     }),
-};
+});
 
-export const latency: Scenario = {
-  name: "latency",
-  title: `Enqueue to delivery at ${1_000 / EVERY_MS} tasks a second`,
-  about:
-    "From the instant before the request is written to the instant its task has arrived at a target on this machine.",
-  metrics: [
-    { name: "p50", title: "p50", unit: "ms", better: "lower" },
-    { name: "p99", title: "p99", unit: "ms", better: "lower" },
-    { name: "p999", title: "p99.9", unit: "ms", better: "lower" },
-  ],
-  contestants: [redis, embedded, bullmq],
-  references: ["BullMQ"],
-  limitMs: 60_000,
-};
+function concurrencyOf({ concurrency }: Pace): Readonly<Record<string, string>> {
+  return { WORKER_CONCURRENCY: String(concurrency) };
+}
+
+function at(name: string, pace: Pace): Scenario {
+  return {
+    name,
+    title: `Enqueue to delivery at ${pace.perSec.toLocaleString("en")} tasks a second`,
+    about:
+      "From the instant before the request is written to the instant its task has arrived at a target on this machine; " +
+      `concurrency ${pace.concurrency}.`,
+    metrics: [
+      { name: "p50", title: "p50", unit: "ms", better: "lower" },
+      { name: "p99", title: "p99", unit: "ms", better: "lower" },
+      { name: "p999", title: "p99.9", unit: "ms", better: "lower" },
+    ],
+    contestants: [redis(pace), embedded(pace), bullmq(pace)],
+    references: ["BullMQ"],
+    limitMs: 60_000,
+  };
+}
+
+export const latencies: readonly Scenario[] = [
+  at("latency", {
+    perSec: 100,
+    warmUp: { full: 300, quick: 20 },
+    counted: { full: 1_500, quick: 50 },
+    concurrency: CONCURRENCY,
+  }),
+  // About half of what BullMQ can take and deliver at once on the machine this was written on.
+  at("latency-busy", {
+    perSec: 2_000,
+    warmUp: { full: 4_000, quick: 100 },
+    counted: { full: 20_000, quick: 300 },
+    concurrency: 100,
+  }),
+];

@@ -39,17 +39,29 @@ test(
     const result: BenchResult = JSON.parse(output);
     expect(result.scenarios.map(({ name }) => name)).toEqual([
       "enqueue",
+      "enqueue-1",
+      "enqueue-256",
+      "replicated",
       "batch",
       "grouped",
       "dispatch",
+      "dispatch-10",
+      "dispatch-1000",
+      "dispatch-slow",
       "latency",
+      "latency-busy",
       "delayed",
+      "burst",
       "redis-memory",
       "redis-cost",
       "claim-backlog-redis",
       "claim-backlog",
       "claim-clients-redis",
       "claim-clients",
+      "claim-queues-redis",
+      "claim-queues",
+      "memory",
+      "scaling",
     ]);
     for (const scenario of result.scenarios) {
       for (const { name, summaries } of scenario.contestants) {
