@@ -19,7 +19,7 @@ import { json, type Route } from "./route.ts";
 
 const ClientIdOnlySchema = Type.Object({ client_id: ClientIdSchema }, { additionalProperties: false });
 
-const CreateKeySchema = Type.Object(
+export const CreateKeySchema = Type.Object(
   { client_id: ClientIdSchema, label: Type.Optional(LabelSchema) },
   { $id: "ClientKeyCreateRequest", additionalProperties: false },
 );
@@ -35,7 +35,7 @@ const RevokeKeySchema = Type.Object(
   { $id: "ClientKeyRevokeRequest", additionalProperties: false },
 );
 
-const CreatedKeySchema = Type.Object(
+export const CreatedKeySchema = Type.Object(
   {
     client_id: Type.String(),
     key_id: Type.String(),
@@ -46,7 +46,7 @@ const CreatedKeySchema = Type.Object(
   { $id: "ClientKey" },
 );
 
-const ClientPageSchema = Type.Object({
+export const ClientPageSchema = Type.Object({
   clients: Type.Array(ClientSchema, { description: "In the order of their ids." }),
   next_cursor: NextCursorSchema,
 });

@@ -17,7 +17,7 @@ import { json, type Route } from "./route.ts";
 
 const QueueOnlySchema = Type.Object({ queue: QueueIdSchema }, { additionalProperties: false });
 
-const QueuePageSchema = Type.Object({
+export const QueuePageSchema = Type.Object({
   queues: Type.Array(QueueSchema, { description: "In the order of their names." }),
   next_cursor: NextCursorSchema,
 });

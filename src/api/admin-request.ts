@@ -5,6 +5,7 @@ import type { FieldProblem } from "../core/errors.ts";
 import { MAX_PAGE } from "../core/store.ts";
 import { invalid } from "../service/new-task.ts";
 import { JSON_TYPE, mediaTypeOf, parseJson, readText } from "./json-body.ts";
+import { requestTarget } from "./request-target.ts";
 import { compile, type Validator } from "./validate.ts";
 
 /** Settings with every list and header at its longest are shorter. */
@@ -63,7 +64,7 @@ export function queryReader<S extends TSchema>(schema: S): (request: Request) =>
   const validator = compile(schema);
   return (request) => {
     const query: Record<string, unknown> = Object.create(null);
-    for (const [name, value] of new URL(request.url).searchParams) {
+    for (const [name, value] of new URLSearchParams(requestTarget(request).query)) {
       if (name in query) throw invalid([{ path: name, message: "must be given once" }]);
       query[name] = name === "limit" && /^\d{1,9}$/.test(value) ? Number(value) : value;
     }

@@ -27,7 +27,7 @@ const BatchRequestSchema = Type.Object(
   { additionalProperties: false },
 );
 
-const BatchAnswerSchema = Type.Object({
+export const BatchAnswerSchema = Type.Object({
   results: Type.Array(
     Type.Union([
       EnqueuedSchema,

@@ -7,9 +7,11 @@ import type { WrongKeys } from "./wrong-keys.ts";
 
 /**
  * Who may call a route. `open`: everyone, and no key is looked at. `task`: who knows a task's id, or hands one in.
- * `tasks`: who may list and change tasks. `admin`: who may change settings, and see what is of no client.
+ * `tasks`: who may list and change tasks. `leases`: who may take and tell of a pull queue's tasks, whosever they are;
+ * with keys of clients its routes themselves refuse who shows none. `admin`: who may change settings, and see what is of
+ * no client.
  */
-export type Access = "open" | "task" | "tasks" | "admin";
+export type Access = "open" | "task" | "tasks" | "leases" | "admin";
 
 /** Whether clients have to show that they are who they say (CLIENT_AUTH). */
 export type ClientAuth = "off" | "optional" | "required";

@@ -20,7 +20,8 @@ export function metricsRoute(source: () => Promise<MetricsSource>): Route {
     answers: {
       200: {
         description: "The metrics. Of the store every process tells the same.",
-        schema: Type.String({ description: "text/plain; version=0.0.4" }),
+        type: "text/plain",
+        schema: Type.String({ description: "In version 0.0.4 of the format." }),
       },
     },
     problems: [],

@@ -66,6 +66,11 @@ export const ProblemSchema = Type.Object(
   { $id: "Problem", description: "RFC 9457 problem details" },
 );
 
+/** The codes of problems that have this status. */
+export function codesOf(status: number): readonly string[] {
+  return Object.entries(KINDS).flatMap(([code, kind]) => (kind.status === status ? [code] : []));
+}
+
 /** The answer that tells of `error`. */
 export function problemAnswer(error: TaskRunnerError): Answer {
   const { status, title } = KINDS[error.code];

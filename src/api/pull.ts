@@ -39,7 +39,7 @@ function leaseRoute(pull: PullService): Route {
     method: "POST",
     path: "/v1/queues/:queue/lease",
     summary: `Lease tasks of a pull queue, waiting up to ${MAX_WAIT_SEC} s for the first`,
-    access: "tasks",
+    access: "leases",
     body: [{ type: JSON_TYPE, schema: LeaseRequestSchema }],
     answers: {
       200: {
@@ -102,7 +102,7 @@ function extendRoute(pull: PullService): Route {
 
 const TOLD = {
   method: "POST",
-  access: "tasks",
+  access: "leases",
   answers: { 200: { description: "What became of each lease.", schema: LeaseResultsSchema } },
   problems: PROBLEMS,
 } as const;

@@ -30,6 +30,8 @@ export interface MediaType {
 
 export interface RouteAnswer {
   readonly description: string;
+  /** Its media type, application/json unless told. */
+  readonly type?: string;
   readonly schema: TSchema;
   /** Headers beside those that every answer has, with what they mean. */
   readonly headers?: Readonly<Record<string, string>>;

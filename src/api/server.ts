@@ -7,12 +7,14 @@ import type { ClientKeys } from "../service/client-keys.ts";
 import type { TaskService } from "../service/tasks.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { batchRoute } from "./batch.ts";
+import { docsRoutes } from "./docs-page.ts";
 import { enqueueRoute } from "./enqueue.ts";
 import { type HealthSource, healthRoutes } from "./health.ts";
 import { type Access, ANYONE, type Caller, type ClientAuth, Gate } from "./identity.ts";
 import { withOpenApi } from "./openapi.ts";
 import { problemAnswer } from "./problem.ts";
 import { requestIds } from "./request-id.ts";
+import { requestTarget, withHost } from "./request-target.ts";
 import type { Answer, Call, Route } from "./route.ts";
 import { taskListRoute } from "./task-list.ts";
 import { taskRoutes } from "./tasks.ts";
@@ -74,6 +76,7 @@ export function createApi(options: ApiOptions): Api {
     ...ofProcess,
     versionRoute(version, options.commit ?? null),
     rootRoute(version, pathPrefix),
+    ...docsRoutes(),
   ];
   const gate = new Gate({ adminKey, clientAuth, keys: clientKeys, wrongKeys: new WrongKeys(options) });
   const admit: Admit = (request, access) => gate.admit(request, access);
@@ -118,7 +121,7 @@ function assemble(routes: readonly Route[], admit: Admit, logger: Logger): Api {
   }
   app.all("/*", ({ request, params }) => respond(request, params, NO_ROUTE), unparsed);
   app.onError(({ error, request }) => respond(request, {}, throwing(error)));
-  return { fetch: async (request) => app.fetch(request) };
+  return { fetch: async (request) => app.fetch(withHost(request)) };
 }
 
 type Answering = Pick<Route, "access" | "handle">;
@@ -140,9 +143,8 @@ function responder(admit: Admit, logger: Logger) {
       answer = problemAnswer(expected(thrown, id, logger));
     }
     if (debug) {
-      const { method, url } = request;
       logger.debug(
-        { request_id: id, method, path: new URL(url).pathname, status: answer.status },
+        { request_id: id, method: request.method, path: requestTarget(request).path, status: answer.status },
         "answered",
       );
     }

@@ -16,7 +16,7 @@ import { TaskSchema, taskJson } from "./task-json.ts";
 const InstantParameter = (description: string) =>
   Type.String({ maxLength: 64, description, "x-allowed": "RFC 3339 or seconds since 1970" });
 
-const ListQuerySchema = Type.Object(
+export const ListQuerySchema = Type.Object(
   {
     queue: Type.Optional(QueueNameSchema),
     state: Type.Optional(
@@ -35,7 +35,7 @@ const ListQuerySchema = Type.Object(
   { additionalProperties: false },
 );
 
-const TaskPageSchema = Type.Object({
+export const TaskPageSchema = Type.Object({
   tasks: Type.Array(TaskSchema, { description: "Newest first." }),
   next_cursor: Type.Union([Type.String(), Type.Null()], { description: "Null on the last page." }),
 });

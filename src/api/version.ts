@@ -28,6 +28,7 @@ export function versionRoute(version: string, commit: string | null): Route {
 export function rootRoute(version: string, prefix: string): Route {
   const pointers = {
     openapi: `${prefix}/openapi.json`,
+    docs: `${prefix}/docs`,
     health: `${prefix}/health`,
     enqueue: `${prefix}/v1/enqueue`,
   };
@@ -41,7 +42,12 @@ export function rootRoute(version: string, prefix: string): Route {
         description: "Where to read on.",
         schema: Type.Composite([
           VersionSchema,
-          Type.Object({ openapi: Type.String(), health: Type.String(), enqueue: Type.String() }),
+          Type.Object({
+            openapi: Type.String(),
+            docs: Type.String(),
+            health: Type.String(),
+            enqueue: Type.String(),
+          }),
         ]),
       },
     },

@@ -31,8 +31,8 @@ describe("under a path prefix", () => {
   test.each(["", "/"])("its root%p points to paths that are there", async (ending) => {
     const { status, body } = await send("GET", `${api.url}${PREFIX}${ending}`);
     expect([status, body.name]).toEqual([200, "task-runner"]);
-    for (const path of [body.openapi, body.health]) {
-      expect((await send("GET", `${api.url}${path}`)).status).toBe(200);
+    for (const path of [body.openapi, body.health, body.docs]) {
+      expect((await fetch(`${api.url}${path}`)).status).toBe(200);
     }
     expect(body.enqueue).toBe(`${PREFIX}/v1/enqueue`);
   });
@@ -57,6 +57,8 @@ describe("under a path prefix", () => {
     "/admin/clients",
     "/version",
     "/openapi.json",
+    "/docs",
+    "/docs/start.js",
     "/apps/tasksx/version",
   ])("%s is not there without it", async (path) => {
     expect((await send("GET", `${api.url}${path}`)).status).toBe(404);

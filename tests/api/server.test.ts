@@ -91,12 +91,8 @@ describe("paths and methods", () => {
 
   test("the root points to the document", async () => {
     const { status, body } = await send("GET", open.url);
-    expect([status, body.name, body.version, body.openapi]).toEqual([
-      200,
-      "task-runner",
-      "1.2.3",
-      "/openapi.json",
-    ]);
+    expect([status, body.name, body.version]).toEqual([200, "task-runner", "1.2.3"]);
+    expect([body.openapi, body.docs]).toEqual(["/openapi.json", "/docs"]);
   });
 });
 
@@ -190,6 +186,8 @@ describe("GET /openapi.json", () => {
     expect(paths.filter((path) => path.startsWith("/admin")).length).toBeGreaterThan(15);
     expect(paths.filter((path) => !path.startsWith("/admin")).sort()).toEqual([
       "/",
+      "/docs",
+      "/docs/{file}",
       "/health",
       "/health/detailed",
       "/health/live",
@@ -218,9 +216,10 @@ describe("GET /openapi.json", () => {
       additionalProperties: false,
     });
     const statuses = [200, 202, 400, 401, 403, 404, 409, 413, 415, 422, 429, 503];
-    expect(Object.keys(post.responses).sort()).toEqual(statuses.map(String));
+    expect(Object.keys(post.responses).sort()).toEqual([...statuses.map(String), "default"]);
     expect(Object.keys(post.responses["202"].headers)).toContain("RateLimit-Remaining");
-    expect(Object.keys(post.responses["429"].headers)).toContain("Retry-After");
+    expect(post.responses["429"].$ref).toBe("#/components/responses/Problem429");
+    expect(Object.keys(body.components.responses.Problem429.headers)).toContain("Retry-After");
     expect(body.paths["/v1/tasks"].get.parameters.map(({ name }: { name: string }) => name)).toContain(
       "cursor",
     );

@@ -6,6 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type AppProcess, inheritedEnv, PROJECT_DIR, startApp } from "../../scripts/app-process.ts";
+import { SECRETS_KEY } from "../support/signing.ts";
 
 const LIMIT_MS = 20_000;
 /** How long what happens in the background may take to show in an answer. */
@@ -22,19 +23,27 @@ interface Example {
   readonly answer: unknown;
 }
 
-const DOCUMENT = readFileSync(join(PROJECT_DIR, "docs/clients-and-queues.md"), "utf8");
+const textOf = (page: string): string => readFileSync(join(PROJECT_DIR, "docs", page), "utf8");
 
-/** Run after it, on the same server. */
-const OTHERS = ["docs/callbacks.md", "docs/pull.md"].map((path) =>
-  readFileSync(join(PROJECT_DIR, path), "utf8"),
-);
+const DOCUMENT = textOf("clients-and-queues.md");
+const API = textOf("api.md");
 
-const BLOCKS: readonly Block[] = [DOCUMENT, ...OTHERS].flatMap((document) =>
-  [...document.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, language = "", text = ""]) => ({
+/** Run one after the other, on the same server. */
+const PAGES: ReadonlyMap<string, string> = new Map([
+  ["clients-and-queues.md", DOCUMENT],
+  ["callbacks.md", textOf("callbacks.md")],
+  ["pull.md", textOf("pull.md")],
+  ["api.md", API],
+]);
+
+function blocksOf(page: string): readonly Block[] {
+  return [...page.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)].map(([, language = "", text = ""]) => ({
     language,
     text: text.trim(),
-  })),
-);
+  }));
+}
+
+const BLOCKS: readonly Block[] = [...PAGES.values()].flatMap(blocksOf);
 
 const EXAMPLES: readonly Example[] = BLOCKS.flatMap(({ language, text }, index) => {
   if (language !== "sh") return [];
@@ -43,7 +52,8 @@ const EXAMPLES: readonly Example[] = BLOCKS.flatMap(({ language, text }, index) 
 });
 
 /** Fields whose values are of one answer alone. */
-const OWN_VALUES = /^(?:task_id|lease|lease_until|key|key_id|actor|worker|durability|duration_ms|at|.*_at)$/;
+const OWN_VALUES =
+  /^(?:task_id|lease|lease_until|key|key_id|secret|secret_id|actor|worker|durability|duration_ms|at|.*_at)$/;
 
 /** Whether an answer has all that is printed of it; a `…` stands for anything, and [] for any list. */
 function fits(printed: unknown, answer: unknown): boolean {
@@ -63,11 +73,27 @@ function fits(printed: unknown, answer: unknown): boolean {
   return printed === answer;
 }
 
+/** The method and the path that a command asks for, without its query. */
+function requestOf(command: string): readonly [method: string, path: string] {
+  const method = / -X ([A-Z]+)/.exec(command)?.[1] ?? (command.includes(" -d ") ? "POST" : "GET");
+  return [method, /http:\/\/127\.0\.0\.1:8080([^\s'"?]*)/.exec(command)?.[1] ?? ""];
+}
+
+/** Whether a command asks for a route, which has `{name}` for a parameter. */
+function asksFor(command: string, method: string, route: string): boolean {
+  const [used, path] = requestOf(command);
+  const pattern = route.replace(/[.]/g, "\\.").replace(/\{\w+\}/g, "[^/]+");
+  return used === method && new RegExp(`^${pattern}$`).test(path);
+}
+
 /** What a request sets, which its answer has to show. */
 function settingsIn(command: string): object | null {
   if (!/\/admin\/\w+\/set /.test(command)) return null;
   return JSON.parse(/ -d '([^']*)'/.exec(command)?.[1] ?? "");
 }
+
+/** Fields of an answer that later commands take from the reader's shell. */
+const KEPT = { TASK_ID: "task_id", KEY_ID: "key_id", CLIENT_KEY: "key", SECRET_ID: "secret_id" };
 
 const ADMIN_API_KEY = "documented-admin-key";
 
@@ -84,7 +110,7 @@ describe.each([
     dataDir = await mkdtemp(join(tmpdir(), "task-runner-documented-"));
     app = await startApp({
       command: "all",
-      env: { DATA_DIR: dataDir, ALLOW_PRIVATE_URLS: "true", ...serverEnv },
+      env: { DATA_DIR: dataDir, ALLOW_PRIVATE_URLS: "true", SECRETS_KEY, ...serverEnv },
     });
   }, LIMIT_MS);
 
@@ -105,11 +131,13 @@ describe.each([
     });
     const [output, status] = await Promise.all([new Response(child.stdout).text(), child.exited]);
     if (status !== 0) throw new Error(`${command}\nended with status ${status}:\n${output}`);
+    // Metrics and the page of the API are no JSON.
+    if (!/^[{[]/.test(output)) return output;
     const answer = JSON.parse(output);
-    for (const [name, field] of Object.entries({ TASK_ID: "task_id", KEY_ID: "key_id", CLIENT_KEY: "key" })) {
+    for (const [name, field] of Object.entries(KEPT)) {
       if (typeof answer[field] === "string") variables[name] = answer[field];
     }
-    const [leased] = answer.tasks ?? [];
+    const [leased] = Array.isArray(answer.tasks) ? answer.tasks : [];
     if (typeof leased?.lease === "string") variables.LEASE = leased.lease;
     return answer;
   }
@@ -124,6 +152,24 @@ describe.each([
     const operations = readFileSync(join(PROJECT_DIR, "docs/operations.md"), "utf8");
     const codes: readonly string[] = components.schemas.Problem.properties.code.enum;
     expect(codes.filter((code) => !new RegExp(`^\\|.*\`${code}\`.*\\|$`, "m").test(operations))).toEqual([]);
+  });
+
+  test("the API's table has all routes that the server has, each with a command on the page that it names", async () => {
+    const { paths } = await (await fetch(`${app.url}/openapi.json`)).json();
+    const served = Object.entries<Record<string, { summary: string }>>(paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, { summary }]) => `${method.toUpperCase()} ${path}: ${summary}`),
+    );
+    const rows = [
+      ...API.matchAll(/^\| `([A-Z]+) (\S+)` \| (.*?) \| \[[^\]]+\]\(([\w-]+\.md)?#?[\w-]*\) \|$/gm),
+    ];
+    expect(rows.map(([, method, path, summary]) => `${method} ${path}: ${summary}`).sort()).toEqual(
+      served.sort(),
+    );
+    for (const [, method = "", path = "", , page = "api.md"] of rows) {
+      const commands = blocksOf(PAGES.get(page) ?? "").filter(({ language }) => language === "sh");
+      const found = commands.some(({ text }) => asksFor(text, method, path));
+      expect(`${method} ${path} ${found ? "has" : "has no"} command in ${page}`).toContain(" has command");
+    }
   });
 
   // In their order, for later ones look at what earlier ones did.
