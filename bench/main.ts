@@ -8,36 +8,8 @@ import { columnsOf, rowsOf } from "./report.ts";
 import type { BenchResult, ScenarioResult } from "./result.ts";
 import { Room } from "./room.ts";
 import { runScenario } from "./runner.ts";
-import type { Scenario } from "./scenario.ts";
-import { batch } from "./scenarios/batch.ts";
-import { burst } from "./scenarios/burst.ts";
-import { claimCosts } from "./scenarios/claim-cost.ts";
-import { delayed } from "./scenarios/delayed.ts";
-import { dispatches } from "./scenarios/dispatch.ts";
-import { enqueues } from "./scenarios/enqueue.ts";
-import { grouped } from "./scenarios/grouped.ts";
-import { latencies } from "./scenarios/latency.ts";
-import { memory } from "./scenarios/memory.ts";
-import { redisCost } from "./scenarios/redis-cost.ts";
-import { redisMemory } from "./scenarios/redis-memory.ts";
-import { replicated } from "./scenarios/replicated.ts";
-import { scaling } from "./scenarios/scaling.ts";
+import { SCENARIOS } from "./scenarios.ts";
 
-const SCENARIOS: readonly Scenario[] = [
-  ...enqueues,
-  replicated,
-  batch,
-  grouped,
-  ...dispatches,
-  ...latencies,
-  delayed,
-  burst,
-  redisMemory,
-  redisCost,
-  ...claimCosts,
-  memory,
-  scaling,
-];
 const ROUNDS = 3;
 const MAX_ROUNDS = 100;
 

@@ -57,6 +57,11 @@ export class BenchRedis {
     return `redis://${this.#process.address}/0`;
   }
 
+  /** For whoever makes it stand still. Throws when it does not run. */
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   async number(command: string, ...args: string[]): Promise<number> {
     return Number(await this.#process.command(command, ...args));
   }

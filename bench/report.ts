@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import type { BenchResult, ContestantResult, ScenarioResult } from "./result.ts";
 import { shown } from "./runner.ts";
 import type { Metric } from "./scenario.ts";
+import { judged } from "./targets.ts";
 
 /** Heads of a scenario's table: one column for each reference behind the figures. */
 export function columnsOf(scenario: ScenarioResult): readonly string[] {
@@ -13,7 +14,9 @@ export function columnsOf(scenario: ScenarioResult): readonly string[] {
 /** One row a contestant and metric. */
 export function rowsOf(scenario: ScenarioResult): readonly (readonly string[])[] {
   return scenario.contestants.flatMap((contestant) =>
-    scenario.metrics.map((metric) => rowOf(scenario, contestant, metric)),
+    scenario.metrics
+      .filter(({ name, optional }) => optional !== true || contestant.summaries[name] !== undefined)
+      .map((metric) => rowOf(scenario, contestant, metric)),
   );
 }
 
@@ -43,6 +46,8 @@ export function markdown(result: BenchResult): string {
     "```",
     "bun run bench --json > bench/result.json && bunx biome format --write bench/result.json",
     "bun bench/report.ts bench/result.json > docs/benchmarks.md",
+    "bun bench/chart.ts bench/result.json > docs/benchmarks.svg",
+    "bun bench/capacity.ts bench/result.json > docs/scaling.md",
     "```",
     "",
     "Load, target and server share the machine's cores, each in a process of its own, over loopback. Each figure is",
@@ -60,8 +65,30 @@ export function markdown(result: BenchResult): string {
   ];
   if (result.scale === "quick")
     lines.push("", "**A quick run: it shows that the bench works, not how fast anything is.**");
+  lines.push(
+    "",
+    "![Our rates beside BullMQ's and the machine's limit](benchmarks.svg)",
+    "",
+    ...targetTable(result),
+  );
   for (const scenario of result.scenarios) lines.push("", ...section(scenario));
   return `${lines.join("\n")}\n`;
+}
+
+/** What is wanted of us, and what this run says to that. */
+function targetTable(result: BenchResult): readonly string[] {
+  return [
+    "## Targets",
+    "",
+    "| | wanted | measured | |",
+    "| --- | ---: | ---: | --- |",
+    ...judged(result).map(({ what, bound, measured, unit, isMet }) => {
+      const wanted = "least" in bound ? `≥ ${bound.least}` : `≤ ${bound.most}`;
+      const verdict = measured === null ? "not in this run" : isMet ? "met" : "**not met**";
+      const figure = measured === null ? "" : `${shown(measured)} ${unit}`;
+      return `| ${what} | ${`${wanted} ${unit}`.trim()} | ${figure} | ${verdict} |`;
+    }),
+  ];
 }
 
 function section(scenario: ScenarioResult): readonly string[] {

@@ -18,7 +18,7 @@ export interface Summary {
 export interface ContestantResult {
   readonly name: string;
   readonly about: string;
-  /** By the name of the metric. */
+  /** By the name of the metric; without those that the contestant lacks. */
   readonly summaries: Readonly<Record<string, Summary>>;
 }
 
@@ -47,11 +47,12 @@ export function summarise(
 ): ScenarioResult {
   const { name, title, about, metrics, references } = scenario;
   const valuesOf = (contestant: string, metric: Metric) =>
-    (rounds.get(contestant) ?? []).map((measurement) => figure(measurement, metric));
+    (rounds.get(contestant) ?? []).flatMap((measurement) => figure(measurement, metric));
   const contestants = scenario.contestants.map((contestant) => {
     const summaries: Record<string, Summary> = {};
     for (const metric of metrics) {
       const values = valuesOf(contestant.name, metric);
+      if (metric.optional && values.length === 0) continue;
       const middle = median(values);
       const others = references.filter((reference) => reference !== contestant.name);
       summaries[metric.name] = {
@@ -60,7 +61,7 @@ export function summarise(
         max: Math.max(...values),
         ratios: Object.fromEntries(
           others
-            .map((reference) => [reference, middle / median(valuesOf(reference, metric))] as const)
+            .map((reference) => [reference, middle / medianOrNone(valuesOf(reference, metric))] as const)
             .filter(([, ratio]) => Number.isFinite(ratio)),
         ),
         values,
@@ -71,9 +72,14 @@ export function summarise(
   return { name, title, about, metrics, references, contestants };
 }
 
-/** A contestant that leaves out a figure, or gives none that is a number, is broken. */
-function figure(measurement: Measurement, metric: Metric): number {
+function medianOrNone(values: readonly number[]): number {
+  return values.length === 0 ? Number.NaN : median(values);
+}
+
+/** A contestant that leaves out a figure it should have, or gives none that is a number, is broken. */
+function figure(measurement: Measurement, metric: Metric): readonly number[] {
   const value = measurement[metric.name];
+  if (value === undefined && metric.optional) return [];
   if (value === undefined || !Number.isFinite(value)) throw new Error(`no figure for ${metric.name}`);
-  return value;
+  return [value];
 }

@@ -31,10 +31,17 @@ export interface Helper {
 export class Room {
   readonly dir: string;
   readonly #endings: (() => Promise<unknown>)[] = [];
+  readonly #broken = Promise.withResolvers<never>();
   #closed = false;
 
   private constructor(dir: string) {
     this.dir = dir;
+    this.#broken.promise.catch(() => {});
+  }
+
+  /** Rejects when an app of the room's ends that nobody stopped, for then nothing more will come of waiting. */
+  get broken(): Promise<never> {
+    return this.#broken.promise;
   }
 
   /** Opens a room with a folder of its own under `parent`. */
@@ -45,8 +52,17 @@ export class Room {
   /** Runs the app; its settings are the caller's business, its folder is the room's unless they say otherwise. */
   async startApp(options: AppOptions): Promise<AppProcess> {
     const app = await startApp({ ...options, env: { DATA_DIR: this.dir, ...options.env } });
-    await this.#own(() => app.stop());
-    return app;
+    let isWanted = true;
+    const stop = () => {
+      isWanted = false;
+      return app.stop();
+    };
+    void app.exited.then((status) => {
+      if (!isWanted) return;
+      this.#broken.reject(new Error(`${options.command} ended with status ${status}:\n${app.output()}`));
+    });
+    await this.#own(stop);
+    return { ...app, stop };
   }
 
   /** Runs a Redis of the room's own. */

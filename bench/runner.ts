@@ -22,7 +22,9 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
     for (const contestant of scenario.contestants) {
       const measurement = await runOnce(scenario, contestant, options);
       rounds.get(contestant.name)?.push(measurement);
-      const figures = scenario.metrics.map(({ name, unit }) => `${name} ${shown(measurement[name])} ${unit}`);
+      const figures = scenario.metrics
+        .filter(({ name }) => measurement[name] !== undefined)
+        .map(({ name, unit }) => `${name} ${shown(measurement[name])} ${unit}`);
       options.onRun(`${scenario.name} ${round}/${options.rounds} ${contestant.name}: ${figures.join(", ")}`);
     }
   }
@@ -48,7 +50,7 @@ async function runOnce(
   // Once the race is lost its end no longer matters: the room's closing ends it.
   run.catch(() => {});
   try {
-    return await Promise.race([run, broken.promise]);
+    return await Promise.race([run, broken.promise, room.broken]);
   } finally {
     clearTimeout(timer);
     options.signal.removeEventListener("abort", abort);

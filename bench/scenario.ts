@@ -9,6 +9,8 @@ export interface Metric {
   /** As printed after the number: `/s`, `ms`, `%`, `MiB`. */
   readonly unit: string;
   readonly better: "higher" | "lower";
+  /** Whether contestants may lack it, for it makes no sense of them. */
+  readonly optional?: true;
 }
 
 /** Figures of one run, by the name of their metric. */

@@ -9,6 +9,7 @@ import type { BenchRedis } from "../redis.ts";
 import type { Helper, Room } from "../room.ts";
 
 export interface BullmqServer {
+  readonly pid: number;
   readonly port: number;
   readonly url: string;
   stop(): Promise<void>;
@@ -22,7 +23,7 @@ export async function startBullmqServer(
   const options: BullmqOptions = { redis: redis.address, client };
   const helper = await room.startHelper("bullmq-serve", options);
   const port = Number(await helper.event("ready"));
-  return { port, url: `http://127.0.0.1:${port}`, stop: () => helper.stop() };
+  return { pid: helper.pid, port, url: `http://127.0.0.1:${port}`, stop: () => helper.stop() };
 }
 
 export async function startBullmqWorker(

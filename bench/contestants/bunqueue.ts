@@ -2,9 +2,10 @@
 
 import { join } from "node:path";
 import type { BunqueueOptions } from "../processes/bunqueue.ts";
-import type { Room } from "../room.ts";
+import type { Helper, Room } from "../room.ts";
 
 export interface BunqueueServer {
+  readonly pid: number;
   readonly port: number;
   readonly url: string;
   stop(): Promise<void>;
@@ -18,11 +19,12 @@ export async function startBunqueueServer(room: Room): Promise<BunqueueServer> {
   const options: BunqueueOptions = { dataPath: dataPath(room) };
   const helper = await room.startHelper("bunqueue-serve", options);
   const port = Number(await helper.event("ready"));
-  return { port, url: `http://127.0.0.1:${port}`, stop: () => helper.stop() };
+  return { pid: helper.pid, port, url: `http://127.0.0.1:${port}`, stop: () => helper.stop() };
 }
 
-export async function startBunqueueWorker(room: Room, concurrency: number): Promise<void> {
+export async function startBunqueueWorker(room: Room, concurrency: number): Promise<Helper> {
   const options: BunqueueOptions = { dataPath: dataPath(room), concurrency };
   const helper = await room.startHelper("bunqueue-work", options);
   await helper.event("ready");
+  return helper;
 }

@@ -2,7 +2,8 @@
 
 import { jobsOn, startBullmqServer } from "../contestants/bullmq.ts";
 import { onRedis, startTaskRunner, tasksOn } from "../contestants/task-runner.ts";
-import { assertKept } from "../kept.ts";
+import { CPU_METRICS, meterCpu } from "../cpu-meter.ts";
+import { assertKept, type Taking } from "../kept.ts";
 import { load } from "../load.ts";
 import { BATCH_PATH, enqueueRequest, NOWHERE } from "../load-shape.ts";
 import type { BullmqClient } from "../processes/bullmq.ts";
@@ -16,12 +17,8 @@ const TIMES = {
   quick: { warmUpMs: 100, measureMs: 500 },
 } as const;
 
-async function measure(
-  room: Room,
-  scale: Scale,
-  port: number,
-  kept?: () => Promise<number>,
-): Promise<Measurement> {
+async function measure(room: Room, scale: Scale, { pid, port, redis, kept }: Taking): Promise<Measurement> {
+  const cpu = await meterCpu(pid, redis ?? null);
   const result = await load(room, {
     port,
     path: BATCH_PATH,
@@ -29,8 +26,9 @@ async function measure(
     connections: CONNECTIONS,
     ...TIMES[scale],
   });
-  if (kept !== undefined) assertKept(await kept(), result.acknowledged * TASKS);
-  return { rate: result.perSec * TASKS };
+  const used = await cpu(result.acknowledged * TASKS);
+  if (redis !== undefined && kept !== undefined) assertKept(await kept(redis), result.acknowledged * TASKS);
+  return { rate: result.perSec * TASKS, ...used };
 }
 
 const redis: Contestant = {
@@ -38,15 +36,15 @@ const redis: Contestant = {
   about: "`serve` on Redis",
   run: async (room, scale) => {
     const store = await room.startRedis();
-    const { port } = await startTaskRunner(room, "serve", onRedis(store));
-    return measure(room, scale, port, () => tasksOn(store));
+    const { pid, port } = await startTaskRunner(room, "serve", onRedis(store));
+    return measure(room, scale, { pid, port, redis: store, kept: tasksOn });
   },
 };
 
 const embedded: Contestant = {
   name: "embedded store",
   about: "`serve` on a SQLite file; each acknowledged task is fsynced",
-  run: async (room, scale) => measure(room, scale, (await startTaskRunner(room, "serve")).port),
+  run: async (room, scale) => measure(room, scale, await startTaskRunner(room, "serve")),
 };
 
 function bullmqOver(client: BullmqClient, name: string, about: string): Contestant {
@@ -55,8 +53,8 @@ function bullmqOver(client: BullmqClient, name: string, about: string): Contesta
     about,
     run: async (room, scale) => {
       const store = await room.startRedis();
-      const { port } = await startBullmqServer(room, store, client);
-      return measure(room, scale, port, () => jobsOn(store));
+      const { pid, port } = await startBullmqServer(room, store, client);
+      return measure(room, scale, { pid, port, redis: store, kept: jobsOn });
     },
   };
 }
@@ -73,7 +71,7 @@ const limit: Contestant = {
   about: "a bare Elysia route that validates the same body and answers the same, and keeps nothing",
   run: async (room, scale) => {
     const helper = await room.startHelper("limit-enqueue", null);
-    return measure(room, scale, Number(await helper.event("ready")));
+    return measure(room, scale, { pid: helper.pid, port: Number(await helper.event("ready")) });
   },
 };
 
@@ -81,7 +79,7 @@ export const batch: Scenario = {
   name: "batch",
   title: `Enqueue over HTTP, ${TASKS} tasks a request`,
   about: `Tasks of a 133-byte payload, one request outstanding on each of ${CONNECTIONS} keep-alive connections.`,
-  metrics: [{ name: "rate", title: "acknowledged", unit: "tasks/s", better: "higher" }],
+  metrics: [{ name: "rate", title: "acknowledged", unit: "tasks/s", better: "higher" }, ...CPU_METRICS],
   contestants: [redis, embedded, bullmq, bullmqBun, limit],
   references: ["limit", "BullMQ"],
   limitMs: 60_000,

@@ -3,11 +3,13 @@
 import { startBullmqServer, startBullmqWorker } from "../contestants/bullmq.ts";
 import { startBunqueueServer, startBunqueueWorker } from "../contestants/bunqueue.ts";
 import { onRedis, startTaskRunner } from "../contestants/task-runner.ts";
+import { CPU_METRICS, meterCpu } from "../cpu-meter.ts";
 import { enqueueMany } from "../fill.ts";
 import { PAYLOAD } from "../load-shape.ts";
 import type { BullmqClient } from "../processes/bullmq.ts";
 import type { DispatchLimitOptions } from "../processes/limit-dispatch.ts";
 import type { TargetOptions } from "../processes/target.ts";
+import { type BenchRedis, between } from "../redis.ts";
 import type { Contestant, Measurement, Scale, Scenario } from "../scenario.ts";
 import { startTarget, type Target } from "../target.ts";
 
@@ -23,11 +25,27 @@ function targetOf({ tasks, answerAfterMs }: Work, scale: Scale): TargetOptions {
   return { expected: tasks[scale], answerAfterMs };
 }
 
-async function measure(target: Target, expected: number): Promise<Measurement> {
+/** `start` starts the worker, null where it cannot be asked; `redis` is where the tasks are, if there is one. */
+async function measure(
+  target: Target,
+  expected: number,
+  start: () => Promise<{ readonly pid: number } | null>,
+  redis: BenchRedis | null = null,
+): Promise<Measurement> {
+  const before = await redis?.tally();
+  const worker = await start();
+  const cpu = worker === null ? null : await meterCpu(worker.pid, null);
   await target.reached;
+  const used = await cpu?.(expected);
+  const after = await redis?.tally();
   const result = await target.report();
   if (result.deliveries !== expected) throw new Error(`${result.deliveries} deliveries of ${expected} tasks`);
-  return { rate: result.steadyPerSec };
+  return {
+    rate: result.steadyPerSec,
+    ...used,
+    ...(before !== undefined &&
+      after !== undefined && { cpuRedis: (between(before, after).cpuMs * 1_000) / expected }),
+  };
 }
 
 const redis = (work: Work): Contestant => ({
@@ -35,12 +53,14 @@ const redis = (work: Work): Contestant => ({
   about: "`work` on a Redis filled beforehand",
   run: async (room, scale) => {
     const target = await startTarget(room, targetOf(work, scale));
-    const env = onRedis(await room.startRedis());
+    const store = await room.startRedis();
+    const env = onRedis(store);
     const producer = await startTaskRunner(room, "serve", env);
     await enqueueMany(producer.url, work.tasks[scale], target.url);
     await producer.stop();
-    await startTaskRunner(room, "work", { ...env, WORKER_CONCURRENCY: String(work.concurrency) });
-    return measure(target, work.tasks[scale]);
+    const start = () =>
+      startTaskRunner(room, "work", { ...env, WORKER_CONCURRENCY: String(work.concurrency) });
+    return measure(target, work.tasks[scale], start, store);
   },
 });
 
@@ -53,8 +73,8 @@ const embedded = (work: Work): Contestant => ({
     const producer = await startTaskRunner(room, "serve");
     await enqueueMany(producer.url, work.tasks[scale], target.url);
     await producer.stop();
-    await startTaskRunner(room, "work", { WORKER_CONCURRENCY: String(work.concurrency) });
-    return measure(target, work.tasks[scale]);
+    const start = () => startTaskRunner(room, "work", { WORKER_CONCURRENCY: String(work.concurrency) });
+    return measure(target, work.tasks[scale], start);
   },
 });
 
@@ -69,8 +89,8 @@ const bullmqOver =
       const producer = await startBullmqServer(room, store, client);
       await enqueueMany(producer.url, work.tasks[scale], target.url);
       await producer.stop();
-      await startBullmqWorker(room, store, work.concurrency, client);
-      return measure(target, work.tasks[scale]);
+      const start = () => startBullmqWorker(room, store, work.concurrency, client);
+      return measure(target, work.tasks[scale], start, store);
     },
   });
 
@@ -94,8 +114,7 @@ const bunqueue = (work: Work): Contestant => ({
     const producer = await startBunqueueServer(room);
     await enqueueMany(producer.url, work.tasks[scale], target.url);
     await producer.stop();
-    await startBunqueueWorker(room, work.concurrency);
-    return measure(target, work.tasks[scale]);
+    return measure(target, work.tasks[scale], () => startBunqueueWorker(room, work.concurrency));
   },
 });
 
@@ -112,8 +131,11 @@ const fetchLoop =
         inFlight: inFlight ?? work.concurrency,
         total: work.tasks[scale],
       };
-      await room.startHelper("limit-dispatch", options);
-      return measure(target, work.tasks[scale]);
+      return measure(target, work.tasks[scale], async () => {
+        // It ends when it is done, so that what it used cannot be asked for.
+        await room.startHelper("limit-dispatch", options);
+        return null;
+      });
     },
   });
 
@@ -145,7 +167,7 @@ function at(
     name,
     title: `Dispatch at concurrency ${concurrency}${answerAfterMs === 0 ? "" : `, a target that takes ${answerAfterMs} ms`}`,
     about: `Claim, POST 133 bytes to a target on this machine that answers ${pace}, settle; the rate over the middle three fifths.`,
-    metrics: [{ name: "rate", title: "delivered", unit: "/s", better: "higher" }],
+    metrics: [{ name: "rate", title: "delivered", unit: "/s", better: "higher" }, ...CPU_METRICS],
     contestants: contestants.map((contestant) => contestant(work)),
     references,
     limitMs: 180_000,

@@ -3,7 +3,8 @@
 import { jobsOn, startBullmqServer } from "../contestants/bullmq.ts";
 import { startBunqueueServer } from "../contestants/bunqueue.ts";
 import { onRedis, startTaskRunner, tasksOn } from "../contestants/task-runner.ts";
-import { assertKept } from "../kept.ts";
+import { CPU_METRICS, meterCpu } from "../cpu-meter.ts";
+import { assertKept, type Taking } from "../kept.ts";
 import { load } from "../load.ts";
 import { ENQUEUE_PATH, enqueueBody, NOWHERE } from "../load-shape.ts";
 import type { BullmqClient } from "../processes/bullmq.ts";
@@ -15,11 +16,12 @@ const TIMES = {
   quick: { warmUpMs: 100, measureMs: 200 },
 } as const;
 
-/** Puts a port under load and says what it took; `kept` counts what the store has afterwards. */
-type Measure = (room: Room, scale: Scale, port: number, kept?: () => Promise<number>) => Promise<Measurement>;
+/** Puts it under load and says what it took. */
+type Measure = (room: Room, scale: Scale, taking: Taking) => Promise<Measurement>;
 
 function over(connections: number): Measure {
-  return async (room, scale, port, kept) => {
+  return async (room, scale, { pid, port, redis, kept }) => {
+    const cpu = await meterCpu(pid, redis ?? null);
     const result = await load(room, {
       port,
       path: ENQUEUE_PATH,
@@ -27,8 +29,9 @@ function over(connections: number): Measure {
       connections,
       ...TIMES[scale],
     });
-    if (kept !== undefined) assertKept(await kept(), result.acknowledged);
-    return { rate: result.perSec };
+    const used = await cpu(result.acknowledged);
+    if (redis !== undefined && kept !== undefined) assertKept(await kept(redis), result.acknowledged);
+    return { rate: result.perSec, ...used };
   };
 }
 
@@ -37,15 +40,15 @@ const redis = (measure: Measure): Contestant => ({
   about: "`serve` on Redis; a task is acknowledged once the primary has it",
   run: async (room, scale) => {
     const store = await room.startRedis();
-    const { port } = await startTaskRunner(room, "serve", onRedis(store));
-    return measure(room, scale, port, () => tasksOn(store));
+    const { pid, port } = await startTaskRunner(room, "serve", onRedis(store));
+    return measure(room, scale, { pid, port, redis: store, kept: tasksOn });
   },
 });
 
 const embedded = (measure: Measure): Contestant => ({
   name: "embedded store",
   about: "`serve` on a SQLite file; a task is acknowledged once it is fsynced",
-  run: async (room, scale) => measure(room, scale, (await startTaskRunner(room, "serve")).port),
+  run: async (room, scale) => measure(room, scale, await startTaskRunner(room, "serve")),
 });
 
 const bullmqOver =
@@ -55,8 +58,8 @@ const bullmqOver =
     about,
     run: async (room, scale) => {
       const store = await room.startRedis();
-      const { port } = await startBullmqServer(room, store, client);
-      return measure(room, scale, port, () => jobsOn(store));
+      const { pid, port } = await startBullmqServer(room, store, client);
+      return measure(room, scale, { pid, port, redis: store, kept: jobsOn });
     },
   });
 
@@ -67,7 +70,7 @@ const bunqueue = (measure: Measure): Contestant => ({
   name: "bunqueue",
   about:
     "`queue.add` with `durable: true` behind the same Elysia route, embedded; written to its SQLite file, not fsynced (synchronous=NORMAL)",
-  run: async (room, scale) => measure(room, scale, (await startBunqueueServer(room)).port),
+  run: async (room, scale) => measure(room, scale, await startBunqueueServer(room)),
 });
 
 const limit = (measure: Measure): Contestant => ({
@@ -75,7 +78,7 @@ const limit = (measure: Measure): Contestant => ({
   about: "a bare Elysia route that validates the same body and answers the same, and keeps nothing",
   run: async (room, scale) => {
     const helper = await room.startHelper("limit-enqueue", null);
-    return measure(room, scale, Number(await helper.event("ready")));
+    return measure(room, scale, { pid: helper.pid, port: Number(await helper.event("ready")) });
   },
 });
 
@@ -89,7 +92,7 @@ function overConnections(
     name,
     title: `Enqueue over HTTP, ${connections === 1 ? "1 connection" : `${connections} connections`}`,
     about: `One task of a 133-byte payload a request, one request outstanding on each of ${connections} keep-alive connections.`,
-    metrics: [{ name: "rate", title: "acknowledged", unit: "/s", better: "higher" }],
+    metrics: [{ name: "rate", title: "acknowledged", unit: "/s", better: "higher" }, ...CPU_METRICS],
     contestants: contestants.map((contestant) => contestant(over(connections))),
     references,
     limitMs: 60_000,

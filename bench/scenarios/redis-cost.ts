@@ -13,8 +13,8 @@ import { startTarget } from "../target.ts";
 const CONNECTIONS = 64;
 const CONCURRENCY = 100;
 const LOAD_MS = { full: 1_000, quick: 100 } as const;
-const SETTLE_MS = { full: 3_000, quick: 200 } as const;
-const WATCH_MS = { full: 20_000, quick: 1_000 } as const;
+const SETTLE_MS = { full: 3_000, quick: 100 } as const;
+const WATCH_MS = { full: 20_000, quick: 300 } as const;
 const LOOK_EVERY_MS = 50;
 
 /** How a contestant is run on a Redis. */
