@@ -7,6 +7,8 @@ export type CancelTimer = () => void;
 export interface Clock {
   /** Milliseconds since the Unix epoch, an integer. */
   now(): number;
+  /** Milliseconds since some moment, which may be fractions; never goes back, whatever becomes of `now`. */
+  monoMs(): number;
   /** Calls `fire` once, `delayMs` from now (soon when it is zero or negative, but never within this call). */
   after(delayMs: number, fire: () => void): CancelTimer;
 }

@@ -1,6 +1,7 @@
 /** One exchange of the claim loop with the store: what ended goes in, what may start comes out. */
 
 import { ExponentialBackoff, handleAll, retry } from "cockatiel";
+import type { Clock } from "../core/clock.ts";
 import type { Claim, ConsumerStore, Settlement, SettleResult } from "../core/store.ts";
 
 /** The slice of the store that the claim loop uses. */
@@ -10,6 +11,7 @@ export interface ExchangeOptions {
   /** The worker's id, which its leases carry. */
   readonly id: string;
   readonly store: ExchangeStore;
+  readonly clock: Clock;
   readonly leaseMs: number;
   /** Asked at each try: draining may begin between two of them. */
   readonly mayClaim: () => boolean;
@@ -46,8 +48,8 @@ export class Exchange {
   }
 
   async #once(settlements: readonly Settlement[], limit: number): Promise<Answer> {
-    const { store, id, leaseMs, mayClaim } = this.#options;
-    const askedAtMonoMs = performance.now();
+    const { store, id, clock, leaseMs, mayClaim } = this.#options;
+    const askedAtMonoMs = clock.monoMs();
     if (limit === 0 || !mayClaim()) {
       const settled = settlements.length === 0 ? [] : await store.settle(settlements);
       return { settled, claim: NOTHING, askedAtMonoMs };

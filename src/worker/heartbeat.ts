@@ -62,10 +62,10 @@ export class Heartbeat {
   /** Some lease may have been lost: finds out at once which. */
   hint(): void {
     if (this.#stopped || this.#cancelHinted !== null) return;
-    const waitMs = this.#lastHintedAtMonoMs + HINTED_EVERY_MS - performance.now();
+    const waitMs = this.#lastHintedAtMonoMs + HINTED_EVERY_MS - this.#options.clock.monoMs();
     const look = () => {
       this.#cancelHinted = null;
-      this.#lastHintedAtMonoMs = performance.now();
+      this.#lastHintedAtMonoMs = this.#options.clock.monoMs();
       this.#extendSoon("all");
     };
     if (waitMs <= 0) look();
@@ -91,7 +91,7 @@ export class Heartbeat {
 
   /** The next beat comes sooner where a lease would run out before it. */
   #nextBeatMs(): number {
-    const now = performance.now();
+    const now = this.#options.clock.monoMs();
     let nextMs = this.#beatMs;
     for (const run of this.#options.runs) {
       if (run.ended || run.brokenOff !== null) continue;
@@ -101,7 +101,7 @@ export class Heartbeat {
   }
 
   #breakOffExpired(): void {
-    const runOutAtMonoMs = performance.now() - this.#options.leaseMs;
+    const runOutAtMonoMs = this.#options.clock.monoMs() - this.#options.leaseMs;
     const expired = this.#breakOff((run) => run.leasedAtMonoMs <= runOutAtMonoMs, "expired");
     if (expired > 0) {
       this.#options.metrics?.leasesLost("expired", expired);
@@ -113,7 +113,7 @@ export class Heartbeat {
   }
 
   #breakOffOverdue(): void {
-    const now = performance.now();
+    const now = this.#options.clock.monoMs();
     const overdue = this.#breakOff(
       (run) => now - run.startedAtMonoMs > run.timeoutMs + TIMEOUT_SLACK_MS,
       "overdue",
@@ -140,7 +140,7 @@ export class Heartbeat {
 
   /** Extends leases in one call. Never rejects. */
   async #extend(which: "all" | "aged"): Promise<void> {
-    const now = performance.now();
+    const now = this.#options.clock.monoMs();
     // Most deliveries are over long before their first beat; they are spared the extend.
     const youngestMonoMs = which === "all" ? now : now - this.#beatMs * 0.9;
     const runs = [...this.#options.runs].filter(
@@ -163,7 +163,7 @@ export class Heartbeat {
   }
 
   async #ask(runs: readonly Run[]): Promise<{ lost: readonly LostLease[]; askedAtMonoMs: number }> {
-    const askedAtMonoMs = performance.now();
+    const askedAtMonoMs = this.#options.clock.monoMs();
     const lost = await this.#options.store.extend(
       runs.map((run) => run.lease),
       this.#options.leaseMs,

@@ -63,11 +63,11 @@ export class ClaimLoop {
   #onIdle: (() => void) | null = null;
 
   constructor(options: ClaimLoopOptions) {
-    const { id, store, leaseMs } = options;
+    const { id, store, clock, leaseMs } = options;
     this.#options = options;
-    this.#exchange = new Exchange({ id, store, leaseMs, mayClaim: () => !this.#draining });
+    this.#exchange = new Exchange({ id, store, clock, leaseMs, mayClaim: () => !this.#draining });
     this.#streak = new FailureStreak(options.logger, "claiming and settling tasks");
-    this.#lastMovedAtMs = options.clock.now();
+    this.#lastMovedAtMs = clock.now();
   }
 
   /** The tasks held now, from claim to settlement. */
@@ -139,7 +139,7 @@ export class ClaimLoop {
     if (this.#closed.signal.aborted) return;
     this.#lastMovedAtMs = this.#options.clock.now();
     if (this.#isIdle()) this.#onIdle?.();
-    if (this.#exchanging || performance.now() < this.#pausedUntilMonoMs) return;
+    if (this.#exchanging || this.#options.clock.monoMs() < this.#pausedUntilMonoMs) return;
     const free = this.#freeSlots();
     if (this.#ended.length === 0 && (free === 0 || !this.#workMayWait)) return;
     const ended = this.#ended;
@@ -197,10 +197,14 @@ export class ClaimLoop {
   }
 
   #take({ claim, askedAtMonoMs }: Answer): void {
+    const { dispatcher, clock, leaseMs } = this.#options;
+    // The answer may come so late, or this process have stood still so long, that others have the tasks by now.
+    const isOver = clock.monoMs() - askedAtMonoMs >= leaseMs;
     for (const task of claim.tasks) {
-      const run = this.#options.dispatcher.begin(task, askedAtMonoMs);
+      const run = dispatcher.begin(task, askedAtMonoMs);
       this.#runs.add(run);
-      if (this.#draining) this.#end(run, this.#options.dispatcher.giveBack(run, "worker stopped"));
+      if (this.#draining) this.#end(run, dispatcher.giveBack(run, "worker stopped", "stopped"));
+      else if (isOver) this.#end(run, dispatcher.giveBack(run, "its lease ran out on the way here", "lease"));
       else void this.#deliver(run);
     }
     if (claim.nextInMs === null || this.#draining) return;
@@ -240,7 +244,7 @@ export class ClaimLoop {
     const grownMs = PAUSE_MS * 2 ** (this.#streak.failures - 1);
     // A worker that is being stopped has little time left to settle in.
     const pauseMs = Math.min(grownMs, this.#draining ? PAUSE_MS : PAUSE_MAX_MS);
-    this.#pausedUntilMonoMs = performance.now() + pauseMs;
+    this.#pausedUntilMonoMs = this.#options.clock.monoMs() + pauseMs;
     this.#cancelDue();
     // A timer may fire a fraction of a millisecond early, and would then find the pause not over.
     this.#cancelDue = this.#options.clock.after(pauseMs + 1, () => this.#soon());

@@ -1,5 +1,6 @@
 /** One claimed task on its way through this worker: its lease, its abort, and how it ends. */
 
+import type { Clock } from "../core/clock.ts";
 import type { ClaimedTask, LeaseRef, Settlement } from "../core/store.ts";
 import type { Target } from "../core/task.ts";
 import type { Call } from "./rules.ts";
@@ -23,7 +24,7 @@ export class Run {
   readonly timeoutMs: number;
   /** The hosts that may be called; null for all. */
   readonly allowedHosts: readonly string[] | null;
-  /** When the lease was last known to be granted, on the process's monotonic clock (`performance.now()`). */
+  /** When the lease was last known to be granted, on the monotonic clock. */
   leasedAtMonoMs: number;
   /** Since when it is being delivered, on the same clock. */
   readonly startedAtMonoMs: number;
@@ -35,20 +36,22 @@ export class Run {
   ended = false;
   /** Ends the wait for a transport that ignores its abort; set once the transport has been called. */
   abandon: () => void = () => {};
+  readonly #clock: Clock;
   readonly #abort = new AbortController();
   #brokenOff: BreakOff | null = null;
   #brokenOffAtMonoMs = 0;
 
-  constructor(task: ClaimedTask, call: Call, startedAtMs: number, leasedAtMonoMs: number) {
+  constructor(task: ClaimedTask, call: Call, clock: Clock, leasedAtMonoMs: number) {
     this.task = task;
     this.lease = { taskId: task.id, fence: task.fence };
     this.traceparent = task.traceparent;
-    this.startedAtMs = startedAtMs;
+    this.#clock = clock;
+    this.startedAtMs = clock.now();
     this.target = call.target;
     this.timeoutMs = call.timeoutMs;
     this.allowedHosts = call.allowedHosts;
     this.leasedAtMonoMs = leasedAtMonoMs;
-    this.startedAtMonoMs = performance.now();
+    this.startedAtMonoMs = clock.monoMs();
   }
 
   /** Aborts when the delivery is broken off. */
@@ -70,7 +73,7 @@ export class Run {
   breakOff(why: BreakOff): boolean {
     if (this.ended || this.#brokenOff !== null) return false;
     this.#brokenOff = why;
-    this.#brokenOffAtMonoMs = performance.now();
+    this.#brokenOffAtMonoMs = this.#clock.monoMs();
     this.#abort.abort();
     return true;
   }

@@ -16,16 +16,22 @@ const MAX_FIRED_PER_ADVANCE = 100_000;
 const START_MS = Date.UTC(2026, 0, 1);
 
 export class ManualClock implements Clock {
+  readonly #startMs: number;
   #nowMs: number;
   #order = 0;
   #timers: Timer[] = [];
 
   constructor(startMs: number = START_MS) {
+    this.#startMs = startMs;
     this.#nowMs = startMs;
   }
 
   now(): number {
     return this.#nowMs;
+  }
+
+  monoMs(): number {
+    return this.#nowMs - this.#startMs;
   }
 
   /** How many timers are set and have not fired. */

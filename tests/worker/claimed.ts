@@ -24,6 +24,7 @@ export function claimed(overrides: Partial<ClaimedTask> = {}): ClaimedTask {
     clientRules: null,
     rules: null,
     scheduledAtMs: STARTED_MS,
+    dueMs: STARTED_MS,
     firstAttemptAtMs: null,
     attempt: 2,
     crashes: 0,

@@ -47,7 +47,7 @@ function openStore(path: string, offset: { readonly ms: number }): Promise<TaskS
       dedupWindowMs: 3_600_000,
       maxBytes: 0,
     },
-    clock: { now: () => Date.now() + offset.ms, after: systemClock.after },
+    clock: { ...systemClock, now: () => Date.now() + offset.ms },
   });
 }
 

@@ -1,8 +1,34 @@
 /** Leases of running deliveries: kept as long as they run, and what happens when one is taken away. */
 
 import { describe, expect, test } from "bun:test";
+import { systemClock } from "../../src/runtime.ts";
 import { until, withBench } from "./harness.ts";
 import { HeldAnswers } from "./target.ts";
+
+describe("a delivery", () => {
+  test(
+    "does not begin on a lease that ran out while the claim's answer was on its way; its task goes back uncharged",
+    withBench(async (bench) => {
+      let aheadMs = 0;
+      const slow = new Proxy(bench.counted, {
+        get: (store, name) => {
+          if (name !== "claim") return Reflect.get(store, name, store);
+          return async (...args: Parameters<typeof store.claim>) => {
+            const claim = await store.claim(...args);
+            if (claim.tasks.length > 0 && aheadMs === 0) aheadMs = 60_000;
+            return claim;
+          };
+        },
+      });
+      const clock = { ...systemClock, monoMs: () => systemClock.monoMs() + aheadMs };
+      const id = await bench.enqueue();
+      bench.start({ leaseMs: 30_000, store: slow, clock });
+      const task = await bench.reaches(id, "succeeded");
+      expect(task).toMatchObject({ attempts: 1, crashes: 0, releases: 1 });
+      expect(bench.target.hits).toHaveLength(1);
+    }),
+  );
+});
 
 describe("a running delivery", () => {
   test(
