@@ -1,7 +1,9 @@
 /** Reads a plugin's options: the same places, forms and messages as settings, under a prefix of the plugin's own. */
 
+import { stripVTControlCharacters } from "node:util";
 import { OptionalKind, type TObject, type TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import { messageOf } from "../core/errors.ts";
 import {
   allowedBy,
   type ConfigProblem,
@@ -58,6 +60,8 @@ const FORMS = new Set(["string", "integer", "number", "boolean"]);
 /** What Kubernetes says of a service that is named like the prefix; nobody wrote it for us. */
 const OF_KUBERNETES = /_(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT(?:_\d+_(?:TCP|UDP|SCTP)\w*)?)$/;
 const MOST_SLIPS = 2;
+const LONGEST_REASON = 300;
+const LONGEST_QUOTED = 100;
 
 /**
  * Reads the options that `asked` describes out of the names that are set. What its author did wrong is among the
@@ -117,14 +121,14 @@ function describe(name: string, schema: OptionSchema) {
 /** What the plugin's author did wrong, in one line; null when nothing. */
 function faultOf({ owner, prefix, schema }: OptionsAsked): string | null {
   if (!PREFIX.test(prefix)) {
-    return `${owner}: envPrefix ${JSON.stringify(prefix)} is not allowed: capitals, digits and underscores, one at its end, like "NATS_"`;
+    return `${owner}: envPrefix ${quoted(prefix)} is not allowed: capitals, digits and underscores, one at its end, like "NATS_"`;
   }
   if (isOwnPrefix(prefix)) {
     return `${owner}: envPrefix "${prefix}" is not allowed: Task Runner has settings of its own that begin so`;
   }
   for (const [name, option] of Object.entries(schema.properties)) {
     if (!name.startsWith(prefix) || !NAME.test(name)) {
-      return `${owner}: option ${JSON.stringify(name)} is not allowed: it must be named in capitals and begin with its envPrefix "${prefix}"`;
+      return `${owner}: option ${quoted(name)} is not allowed: it must be named in capitals and begin with its envPrefix "${prefix}"`;
     }
     if (!FORMS.has(option.type) && choicesOf(option).length === 0) {
       return `${owner}: option ${name} is not allowed: it must be text, a number, a boolean or a choice of texts, as the environment can hold`;
@@ -135,13 +139,17 @@ function faultOf({ owner, prefix, schema }: OptionsAsked): string | null {
   return null;
 }
 
+function quoted(name: string): string {
+  return JSON.stringify(name.slice(0, LONGEST_QUOTED));
+}
+
 /** Why a schema cannot be used, or refuses its own default. */
 function checkFault(option: TSchema): string | null {
   try {
     const isFit = Value.Check(option, option.default ?? "");
     return isFit || option.default === undefined ? null : "it refuses its own default";
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return stripVTControlCharacters(messageOf(error)).slice(0, LONGEST_REASON);
   }
 }
 

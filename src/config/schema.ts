@@ -184,6 +184,12 @@ export const ConfigSchema = Type.Object(
       unit: "ms",
       description: "How long to wait for the replicas before the answer is 503 durability_unavailable",
     }),
+    FAILOVER_SPOOL_SEC: whole(60, 0, 600, {
+      role: "serve",
+      unit: "s",
+      description:
+        "How long a process remembers the tasks it has acknowledged, to hand in again those that a new Redis primary never had; 0 for not at all",
+    }),
     ADMIN_API_KEY: Type.Optional(
       Type.String({
         // What an HTTP header can carry unchanged: anything else could never be matched by a request.
@@ -298,6 +304,12 @@ export const ConfigSchema = Type.Object(
       unit: "s",
       description: "How long an open circuit breaker holds tasks back before it lets one probe through",
     }),
+    CB_RETRY_AFTER: Type.Boolean({
+      default: false,
+      role: "work",
+      description:
+        "Whether a 429 or 503 with `Retry-After` holds back all tasks of the target's origin for that time, an hour at most, and not just its own",
+    } satisfies About & Record<string, unknown>),
     LEASE_SEC: whole(30, 1, 3_600, {
       role: "work",
       unit: "s",

@@ -75,6 +75,7 @@ export function judgeStore(
   }
   if (place === null) {
     pointOut("KEY_PREFIX", "the embedded store has no keys");
+    pointOut("FAILOVER_SPOOL_SEC", "the embedded store fails over to no other");
     if (config.DURABILITY === "replicated") {
       refused.push({
         name: "DURABILITY",

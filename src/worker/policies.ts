@@ -20,6 +20,8 @@ export interface BreakerSettings {
   readonly failureThreshold: number;
   /** How long it stays open before one delivery may probe. */
   readonly openMs: number;
+  /** Whether a host that asks for time by Retry-After has it with all its tasks; else with the one that it was told of. */
+  readonly minds?: "tasks" | "hosts";
 }
 
 export interface BreakersOptions extends BreakerSettings {
@@ -45,6 +47,8 @@ export interface Guarded {
 const MAX_BREAKERS = 10_000;
 /** Tasks that were claimed before the store knew of the breaker go back for this long, until it does. */
 const TELLING_MS = 100;
+/** The longest time that a host may ask for. */
+const MAX_ASKED_MS = 3_600_000;
 /** A probe that told nothing of its host is followed by another this soon. */
 const PROBE_AGAIN_MS = 1_000;
 
@@ -106,7 +110,9 @@ export class Breakers {
       this.#forget(breaker);
     }
     const outcome = await deliver();
-    if (speaksAgainstHost(outcome)) this.#recordFailure(hostOf(guarded.url), outcome);
+    const askedMs = this.#askedMs(outcome);
+    if (askedMs !== null) this.#giveTime(hostOf(guarded.url), askedMs);
+    else if (speaksAgainstHost(outcome)) this.#recordFailure(hostOf(guarded.url), outcome);
     else if (this.#byHost.size > 0 && outcome.kind !== "deferred") this.#recordSuccess(hostOf(guarded.url));
     return outcome;
   }
@@ -124,8 +130,11 @@ export class Breakers {
   async #probe(host: string, deliver: () => Promise<Outcome>): Promise<Outcome> {
     const { holds, openMs, logger, metrics } = this.#options;
     const outcome = await deliver();
+    const askedMs = this.#askedMs(outcome);
     if (outcome.kind === "deferred") {
       this.#probeAgain(host);
+    } else if (askedMs !== null) {
+      void holds.hold(host, askedMs);
     } else if (speaksAgainstHost(outcome)) {
       void holds.hold(host, openMs);
     } else {
@@ -161,10 +170,7 @@ export class Breakers {
 
   #recordFailure(host: string, outcome: Outcome): void {
     const breaker = this.#byHost.get(host) ?? this.#make(host);
-    // Set anew, so that the map's order is that of the last failures.
-    this.#byHost.delete(host);
-    this.#byHost.set(host, breaker);
-    if (this.#byHost.size > MAX_BREAKERS) this.#forgetOldest();
+    this.#remember(breaker);
     // The failure of a delivery that began before the breaker opened must not be taken for the probe's.
     if (breaker.policy.state !== CircuitState.Closed) return;
     breaker.policy
@@ -188,9 +194,11 @@ export class Breakers {
     });
     const breaker: Breaker = { host, policy, probeAtMs: 0, holding: { kind: "failed" } };
     policy.onBreak(() => {
+      // Told of by whoever isolated it.
+      if (policy.state === CircuitState.Isolated) return;
       const first = breaker.probeAtMs === 0;
       breaker.probeAtMs = clock.now() + openMs;
-      void this.#tell(breaker);
+      void this.#tell(breaker, openMs);
       if (!first) return;
       metrics?.breakerChanged("open");
       logger.warn({ host, failures: failureThreshold, openMs }, "target keeps failing, its breaker is open");
@@ -198,12 +206,41 @@ export class Breakers {
     return breaker;
   }
 
+  /** How long the whole host is to be left alone because it asked for it; null where it did not, or nobody minds. */
+  #askedMs(outcome: Outcome): number | null {
+    if (this.#options.minds !== "hosts" || outcome.kind !== "failed" || outcome.retryAfterMs === null)
+      return null;
+    return outcome.retryAfterMs > 0 ? Math.min(outcome.retryAfterMs, MAX_ASKED_MS) : null;
+  }
+
+  /** Leaves a host alone for as long as it asked for. Where the store cannot be told, each task keeps its own time. */
+  #giveTime(host: string, askedMs: number): void {
+    const { metrics, logger } = this.#options;
+    const breaker = this.#byHost.get(host) ?? this.#make(host);
+    // Answers to what was under way ask for the same again.
+    if (breaker.policy.state !== CircuitState.Closed) return;
+    this.#remember(breaker);
+    breaker.policy.isolate();
+    metrics?.breakerChanged("open");
+    logger.info({ host, forMs: askedMs }, "target asks for time, its tasks wait");
+    void this.#tell(breaker, askedMs).then(() => {
+      if (breaker.holding.kind === "failed") this.#forget(breaker);
+    });
+  }
+
+  /** Set anew, so that the map's order is that of the last failures. */
+  #remember(breaker: Breaker): void {
+    this.#byHost.delete(breaker.host);
+    this.#byHost.set(breaker.host, breaker);
+    if (this.#byHost.size > MAX_BREAKERS) this.#forgetOldest();
+  }
+
   /** Has the store hold the host back. Never rejects. */
-  async #tell(breaker: Breaker): Promise<void> {
-    const { holds, openMs } = this.#options;
+  async #tell(breaker: Breaker, forMs: number): Promise<void> {
+    const { holds, clock } = this.#options;
     breaker.holding = { kind: "telling" };
-    const isHeld = await holds.hold(breaker.host, openMs);
-    breaker.holding = isHeld ? { kind: "held", sinceMonoMs: performance.now() } : { kind: "failed" };
+    const isHeld = await holds.hold(breaker.host, forMs);
+    breaker.holding = isHeld ? { kind: "held", sinceMonoMs: clock.monoMs() } : { kind: "failed" };
   }
 
   #forget(breaker: Breaker): void {
@@ -229,5 +266,6 @@ function keepsOpen(value: unknown): boolean {
 }
 
 function deferred(host: string, afterMs: number): Outcome {
-  return { kind: "deferred", afterMs: Math.ceil(afterMs), reason: `circuit breaker of ${host} is open` };
+  const reason = `circuit breaker of ${host} is open`;
+  return { kind: "deferred", afterMs: Math.ceil(afterMs), reason, cause: "breaker" };
 }

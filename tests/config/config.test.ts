@@ -40,6 +40,7 @@ describe("defaults", () => {
       KEY_PREFIX: "task-runner",
       REDIS_MIN_REPLICA_ACKS: 1,
       REDIS_ACK_TIMEOUT_MS: 1000,
+      FAILOVER_SPOOL_SEC: 60,
       CLIENT_AUTH: "off",
       DEFAULT_CLIENT_TIER: "free",
       QUEUE_AUTO_CREATE: true,
@@ -50,6 +51,7 @@ describe("defaults", () => {
       MAX_RETRY: 5,
       CB_FAILURE_THRESHOLD: 5,
       CB_TIMEOUT_SEC: 30,
+      CB_RETRY_AFTER: false,
       LEASE_SEC: 30,
       SHUTDOWN_DELAY_SEC: 0,
       SHUTDOWN_GRACE_SEC: 25,
@@ -115,12 +117,14 @@ describe("precedence", () => {
       LEASE_SEC: 7,
       MAX_RETRY: 2,
       CB_TIMEOUT_SEC: 30,
+      CB_RETRY_AFTER: false,
     });
     expect(sources).toMatchObject({
       PORT: "--port",
       HOST: "environment",
       LEASE_SEC: `--env-file ${path}`,
       CB_TIMEOUT_SEC: "default",
+      CB_RETRY_AFTER: "default",
     });
   });
 

@@ -80,6 +80,28 @@ describe("a breaker", () => {
   );
 
   test(
+    "gives a host that asks for it by Retry-After its time, with all its tasks",
+    withBench(async (bench) => {
+      let asksForTime = true;
+      bench.target.answer = () =>
+        asksForTime ? new Response("x", { status: 429, headers: { "retry-after": "1" } }) : new Response("x");
+      bench.start({ concurrency: 1, breaker: { failureThreshold: 100, openMs: 60_000, minds: "hosts" } });
+      const tasks = Array.from({ length: 10 }, () => bench.task({ retry: PATIENT_RETRY }));
+      await bench.store.enqueue(tasks);
+      await until("it is held back", async () => (await bench.store.heldHosts()).length === 1);
+      asksForTime = false;
+      const askedAtMs = bench.target.hits[0]?.atMs ?? Number.NaN;
+      await Promise.all(tasks.map(({ id }) => bench.reaches(id, "succeeded")));
+      const after = bench.target.hits.slice(1);
+      expect(Math.min(...after.map(({ atMs }) => atMs)) - askedAtMs).toBeGreaterThanOrEqual(950);
+      // One was refused; no other was tried in vain.
+      expect(bench.target.hits).toHaveLength(tasks.length + 1);
+      expect(bench.logged("asks for time")).toHaveLength(1);
+    }),
+    15_000,
+  );
+
+  test(
     "is shared: all workers together probe once a time, and all go on when it is well",
     withBench(async (bench) => {
       let healthy = false;

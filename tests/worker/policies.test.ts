@@ -24,7 +24,7 @@ const failed = (hostAtFault: boolean): Outcome => ({
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 /** Breakers that open at once, and what they told; `isHeld` is the store's answer. */
-function breakersWith(isHeld: () => Promise<boolean> = async () => true) {
+function breakersWith(isHeld: () => Promise<boolean> = async () => true, minds: "tasks" | "hosts" = "tasks") {
   const told: string[] = [];
   const holds = {
     hold: (host: string, forMs: number) => {
@@ -40,6 +40,7 @@ function breakersWith(isHeld: () => Promise<boolean> = async () => true) {
   const options = {
     failureThreshold: 1,
     openMs: OPEN_MS,
+    minds,
     holds,
     clock: systemClock,
     random: () => 0,
@@ -49,7 +50,7 @@ function breakersWith(isHeld: () => Promise<boolean> = async () => true) {
   /** Asks for a delivery that would come to `outcome`, whose claim was asked for `claimedAfterMs` from now. */
   const ask = (outcome: Outcome, { isProbe = false, url = `${HOST}/x`, claimedAfterMs = 0 } = {}) =>
     breakers.guard(
-      { url, isProbe, claimedAtMonoMs: performance.now() + claimedAfterMs },
+      { url, isProbe, claimedAtMonoMs: systemClock.monoMs() + claimedAfterMs },
       async () => outcome,
     );
   return { breakers, told, ask };
@@ -110,6 +111,49 @@ describe("breakers", () => {
     expect(await ask(DELIVERED, { url: "http://h0.test/", claimedAfterMs: -1_000 })).toEqual(DELIVERED);
     expect(await ask(DELIVERED, { url: "http://h10049.test/", claimedAfterMs: -1_000 })).toMatchObject({
       kind: "deferred",
+    });
+  });
+
+  describe("where a host asks for time", () => {
+    const asks = (retryAfterMs: number): Outcome => ({ ...failed(false), retryAfterMs }) as Outcome;
+
+    test("have the store hold all its tasks for as long, an hour at most, and count no failure", async () => {
+      const { breakers, told, ask } = breakersWith(async () => true, "hosts");
+      expect(await ask(asks(7_000))).toEqual(asks(7_000));
+      await settled();
+      // What was claimed before goes back; what the store hands out after is delivered.
+      expect(await ask(DELIVERED, { claimedAfterMs: -1_000 })).toMatchObject({
+        kind: "deferred",
+        afterMs: 0,
+      });
+      expect(await ask(DELIVERED, { claimedAfterMs: 1_000 })).toEqual(DELIVERED);
+      expect(breakers.size).toBe(0);
+      await ask(asks(8 * 3_600_000));
+      expect(told).toEqual([`hold ${HOST} 7000`, `hold ${HOST} 3600000`]);
+    });
+
+    test("take a probe that is asked to wait for no sign that it is well", async () => {
+      const { told, ask } = breakersWith(async () => true, "hosts");
+      await ask(asks(2_000), { isProbe: true });
+      expect(told).toEqual([`hold ${HOST} 2000`]);
+    });
+
+    test("let its tasks keep their own times while the store cannot be told", async () => {
+      const { breakers, ask } = breakersWith(async () => false, "hosts");
+      await ask(asks(7_000));
+      await settled();
+      expect(breakers.size).toBe(0);
+      expect(await ask(DELIVERED)).toEqual(DELIVERED);
+    });
+
+    test("do not mind unless they are told to, nor an answer that asks for no time", async () => {
+      const unminding = breakersWith();
+      await unminding.ask(asks(7_000));
+      expect(unminding.told).toEqual([]);
+      const minding = breakersWith(async () => true, "hosts");
+      await minding.ask(asks(0));
+      await minding.ask(failed(false));
+      expect(minding.told).toEqual([]);
     });
   });
 });

@@ -6,6 +6,7 @@ import { MAX_CRASHES } from "../../src/core/task.ts";
 import type { Outcome } from "../../src/core/transport.ts";
 import { type BreakOff, Run } from "../../src/worker/run.ts";
 import { settlementOf, undelivered } from "../../src/worker/settlement.ts";
+import { ManualClock } from "../support/manual-clock.ts";
 import { newTarget } from "../support/tasks.ts";
 import { claimed, rulesOf, STARTED_MS } from "./claimed.ts";
 
@@ -16,10 +17,11 @@ const JUDGE = {
   nowMs: STARTED_MS + 250,
   newId: () => "next",
 };
+const CLOCK = new ManualClock(STARTED_MS);
 const CALL = { target: newTarget(), timeoutMs: 1_000, allowedHosts: null };
 
 function ended(why: BreakOff | null, outcome: Outcome, task = claimed()) {
-  const run = new Run(task, CALL, STARTED_MS, performance.now());
+  const run = new Run(task, CALL, CLOCK, CLOCK.monoMs());
   if (why !== null) run.breakOff(why);
   return settlementOf(run, outcome, JUDGE);
 }
@@ -90,6 +92,7 @@ describe("settlementOf", () => {
       lease: LEASE,
       verdict: { kind: "released", afterMs: 5_000, reason: "breaker" },
       attempt: null,
+      cause: "other",
     });
   });
 
@@ -99,6 +102,7 @@ describe("settlementOf", () => {
         expect(ended(why, outcome)).toMatchObject({
           verdict: { kind: "released", afterMs: 0 },
           attempt: null,
+          cause: why === "stopped" ? "stopped" : "lease",
         });
       }
     });
@@ -164,7 +168,7 @@ describe("settlementOf", () => {
   });
 
   test("a clock that was set back gives no negative duration", () => {
-    const run = new Run(claimed(), CALL, STARTED_MS, performance.now());
+    const run = new Run(claimed(), CALL, CLOCK, CLOCK.monoMs());
     expect(settlementOf(run, DELIVERED, { ...JUDGE, nowMs: STARTED_MS - 60_000 })?.attempt?.durationMs).toBe(
       0,
     );
@@ -172,7 +176,7 @@ describe("settlementOf", () => {
 });
 
 describe("undelivered", () => {
-  const before = (task = claimed()) => undelivered(new Run(task, CALL, STARTED_MS, performance.now()), JUDGE);
+  const before = (task = claimed()) => undelivered(new Run(task, CALL, CLOCK, CLOCK.monoMs()), JUDGE);
 
   test("a task that has brought down too many workers dies without an attempt, others are delivered", () => {
     expect(before(claimed({ crashes: MAX_CRASHES - 1 }))).toBeNull();
@@ -180,6 +184,7 @@ describe("undelivered", () => {
       lease: LEASE,
       verdict: { kind: "dead", reason: `${MAX_CRASHES} workers died while running it` },
       attempt: null,
+      cause: "crashes",
     });
   });
 
@@ -199,7 +204,7 @@ describe("undelivered", () => {
 
 describe("a run", () => {
   test("aborts its delivery once, for the first reason given", () => {
-    const run = new Run(claimed(), CALL, STARTED_MS, performance.now());
+    const run = new Run(claimed(), CALL, CLOCK, CLOCK.monoMs());
     expect(run.breakOff("cancelled")).toBe(true);
     expect(run.signal.aborted).toBe(true);
     expect(run.breakOff("stopped")).toBe(false);
@@ -207,7 +212,7 @@ describe("a run", () => {
   });
 
   test("that has ended is not broken off any more", () => {
-    const run = new Run(claimed(), CALL, STARTED_MS, performance.now());
+    const run = new Run(claimed(), CALL, CLOCK, CLOCK.monoMs());
     run.ended = true;
     expect(run.breakOff("lost")).toBe(false);
     expect(run.signal.aborted).toBe(false);
