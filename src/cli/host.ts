@@ -1,7 +1,8 @@
 /** What the commands need of the process they run in, so that tests can look at what they write and ask. */
 
-import type { Env, LoadedConfig, OptionInForce, Overrides, Role } from "../config.ts";
+import type { Config, Env, LoadedConfig, OptionInForce, Overrides, Role } from "../config.ts";
 import type { Clock } from "../core/clock.ts";
+import type { InspectableStore } from "../core/inspection.ts";
 
 /** A place to write text to. */
 export interface Output {
@@ -28,6 +29,13 @@ export interface CliHost {
   readonly runtime: string;
   /** All of standard input. */
   readStdin(): Promise<Uint8Array>;
+  /** Opens the store that the settings choose, which others may be working on; rejects with one line where there is none. */
+  openStore(config: Config): Promise<{
+    readonly name: string;
+    /** Where it is; holds no secret. */
+    readonly place: string;
+    readonly store: InspectableStore & { close(): Promise<void> };
+  }>;
   /** Runs a role until it is told to stop; resolves to the exit status. */
   run(role: Role, loaded: LoadedConfig): Promise<number>;
 }

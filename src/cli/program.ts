@@ -6,6 +6,7 @@ import { addAuditCommand } from "./audit.ts";
 import { addClientsCommand } from "./clients.ts";
 import { addDeadCommand } from "./dead.ts";
 import { addEnqueueCommand } from "./enqueue.ts";
+import { addFsckCommand } from "./fsck.ts";
 import { addHealthcheckCommand } from "./healthcheck.ts";
 import { type CliHost, CommandFailure, EXIT } from "./host.ts";
 import { printJson } from "./output.ts";
@@ -82,6 +83,7 @@ Examples:
   addTiersCommand(program, host, ended);
   addAuditCommand(program, host, ended);
   addStatsCommand(program, host, ended);
+  addFsckCommand(program, host, ended);
   program
     .command("version")
     .description("print the version, the commit of a compiled program, and the runtime")

@@ -3,6 +3,7 @@
 import type { CancelTimer, Clock } from "../core/clock.ts";
 import type { ConsumerStore, TaskStore, WorkerRecord } from "../core/store.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import type { Checker } from "./checker.ts";
 import { FailureStreak } from "./streak.ts";
 
 export interface JanitorOptions {
@@ -10,6 +11,8 @@ export interface JanitorOptions {
   readonly worker: Omit<WorkerRecord, "seenAtMs">;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** The store is not looked through without it. */
+  readonly checker: Pick<Checker, "step"> | null;
 }
 
 const RESCUE_EVERY_MS = 1_000;
@@ -22,6 +25,7 @@ const PURGE_LIMIT = 1_000;
 /** Between steps while there is more to do: others get their turn. */
 const MORE_AFTER_MS = 5;
 const ANNOUNCE_EVERY_MS = 30_000;
+const CHECK_EVERY_MS = 1_000;
 
 /** Does one bounded step and tells whether there is more to do at once. */
 type Step = () => Promise<boolean>;
@@ -41,6 +45,9 @@ export class Janitor {
     this.#every(RESCUE_EVERY_MS, "rescuing tasks of dead workers", () => this.#rescue());
     this.#every(SWEEP_EVERY_MS, "sweeping out old tasks", () => this.#sweep());
     this.#every(PURGE_EVERY_MS, "purging queues", () => this.#purge());
+    const { checker } = this.#options;
+    if (checker !== null)
+      this.#every(CHECK_EVERY_MS, "looking the store through", () => this.#check(checker));
   }
 
   /** Starts no further step; resolves when those under way are done. */
@@ -73,6 +80,11 @@ export class Janitor {
 
   async #announce(): Promise<boolean> {
     await this.#options.store.announce(this.#options.worker);
+    return false;
+  }
+
+  async #check(checker: Pick<Checker, "step">): Promise<boolean> {
+    await checker.step();
     return false;
   }
 

@@ -6,6 +6,7 @@ import type { Sealer } from "../secrets/sealing.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { WorkerMetrics } from "../telemetry/metrics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
+import { Checker, type CheckerOptions } from "./checker.ts";
 import { Dispatcher, type TransportSource } from "./dispatcher.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { Holds } from "./holds.ts";
@@ -27,6 +28,8 @@ export interface WorkerOptions {
   readonly tracing?: Pick<Tracing, "attempt"> | null;
   /** Nothing is counted without it. */
   readonly metrics?: WorkerMetrics | null;
+  /** The store that is looked through for what is broken, a little at a time; none without it. */
+  readonly inspected?: CheckerOptions["store"] | null;
   /** Tasks at once. */
   readonly concurrency: number;
   /** How long a lease holds unless extended. */
@@ -83,7 +86,10 @@ export class Worker {
     this.#loop = new ClaimLoop({ id, store, dispatcher, clock, logger, metrics, concurrency, leaseMs });
     this.#heartbeat = new Heartbeat({ store, runs: this.#loop.runs, leaseMs, clock, logger, metrics });
     const worker = { id, version, concurrency, allowPrivateUrls, startedAtMs: clock.now() };
-    this.#janitor = new Janitor({ store, worker, clock, logger });
+    const { inspected = null } = options;
+    const checker =
+      inspected === null ? null : new Checker({ store: inspected, worker: id, clock, logger, metrics });
+    this.#janitor = new Janitor({ store, worker, clock, logger, checker });
   }
 
   /** When the claim loop last went round, in milliseconds since the epoch; at least once a second while it lives. */

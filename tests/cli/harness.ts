@@ -1,6 +1,7 @@
 /** Runs commands in this process, keeping what they write, and the program itself as a process of its own. */
 
 import { appCommand } from "../../scripts/app-process.ts";
+import { openExistingStore } from "../../src/app/existing-store.ts";
 import { readyPlugins } from "../../src/app/plugins.ts";
 import { REDIS_GRAMMAR } from "../../src/app/redis-store.ts";
 import type { CliHost } from "../../src/cli/host.ts";
@@ -41,6 +42,7 @@ export async function command(args: readonly string[], options: CommandOptions =
     clock: systemClock,
     runtime: runtimeName(),
     readStdin: async () => new TextEncoder().encode(options.stdin ?? ""),
+    openStore: (config) => openExistingStore(config, systemClock),
     run: options.run ?? (() => Promise.reject(new Error("no role was to be run"))),
   };
   const status = await runCli(args, host);

@@ -18,6 +18,7 @@ import type { OpenStore } from "./store/harness.ts";
 import { hintTests } from "./store/hints.ts";
 import { hostTests } from "./store/hosts.ts";
 import { hostWalkTests } from "./store/hosts-walk.ts";
+import { inspectionTests } from "./store/inspections.ts";
 import { lifecycleTests } from "./store/lifecycle.ts";
 import { limitsWalkTests } from "./store/limits-walk.ts";
 import { listTests } from "./store/listing.ts";
@@ -36,6 +37,7 @@ import { settleTests } from "./store/settling.ts";
 import { settleBesideTests } from "./store/settling-beside.ts";
 import { heldShareTests } from "./store/shares-held.ts";
 import { sharingTests } from "./store/sharing.ts";
+import { waitingTests } from "./store/waiting.ts";
 import { walkTests } from "./store/walk.ts";
 
 export { DEFAULT_SETTINGS, liftLimits, type OpenedStore, type OpenStore } from "./store/harness.ts";
@@ -65,6 +67,7 @@ export function storeConformance(
     orderingTests(open);
     retentionTests(open);
     listTests(open);
+    waitingTests(open);
     hintTests(open);
     lifecycleTests(open);
     sharingTests(open, offers);
@@ -88,5 +91,6 @@ export function storeConformance(
     purgeTests(open, offers);
     hostTests(open, offers);
     hostWalkTests(open, offers);
+    inspectionTests(open);
   });
 }

@@ -159,6 +159,17 @@ describe("odd arguments", () => {
     await one.close();
   });
 
+  test("a listing takes every time as its bounds, before the first and after the last too", async () => {
+    const one = await openStill(redis);
+    await put(one.store, newTask());
+    for (const fromMs of [-62_167_219_200_000, -1e300, 0, Number.NEGATIVE_INFINITY]) {
+      for (const toMs of [1e18, 1e300, Number.POSITIVE_INFINITY]) {
+        expect((await one.store.list({ limit: 10, fromMs, toMs })).tasks.length).toBe(1);
+      }
+    }
+    await one.close();
+  });
+
   test("the most that one call may carry fits", async () => {
     const one = await openStill(redis);
     await put(one.store, ...newTasks(1_000));

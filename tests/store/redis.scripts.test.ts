@@ -2,8 +2,11 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { hostOf } from "../../src/core/host.ts";
+import { inspectAll } from "../../src/core/inspection.ts";
 import type { ClaimedTask, StoreSettings, TaskStore } from "../../src/core/store.ts";
 import type { NewTask } from "../../src/core/task.ts";
+import { keysUnder } from "../../src/store/redis/keys.ts";
+import type { Script } from "../../src/store/redis/script.ts";
 import { SCRIPTS } from "../../src/store/redis/scripts.ts";
 import type { ScriptConnection } from "../../src/store/redis/store.ts";
 import { auditEntry, setClient, setQueue, setTier } from "../conformance/store/admin.ts";
@@ -50,11 +53,13 @@ function fullTask(overrides: Partial<NewTask> = {}): NewTask {
 }
 
 /** Every command of the store, each with all that it can do. */
-async function exercise({ store, now, advance }: Opened): Promise<void> {
+async function exercise(one: Opened): Promise<void> {
+  const { store, now, advance } = one;
   const ordered = [fullTask(), fullTask(), fullTask()];
   const later = newTasks(3, { scheduledAtMs: now() + HOUR_MS });
   const soon = newTasks(2, { scheduledAtMs: now() + SECOND_MS });
   await put(store, ...ordered, ...later, ...soon, ...newTasks(70));
+  await store.counts({ oldest: true });
   await store.announce({
     id: "worker-1",
     version: "1",
@@ -89,7 +94,7 @@ async function exercise({ store, now, advance }: Opened): Promise<void> {
   await store.get(first.id);
   await store.list({ limit: 10 });
   await store.list({ limit: 10, queue: "default", clientId: "client-a", state: "ready" });
-  await store.counts();
+  await store.counts({ oldest: true });
   await store.workers(HOUR_MS);
   await store.check();
   await store.keyHolder(ordered[1]?.id ?? "");
@@ -106,9 +111,23 @@ async function exercise({ store, now, advance }: Opened): Promise<void> {
     allowPrivateUrls: false,
     startedAtMs: 1,
   });
+  await inspectAll(store);
+  await exercisePromotion(one);
 }
 
 /** Lanes held back and let go by every kind of settings, a purge, and the dead begun anew and forgotten. */
+/** What is done after a promotion; its connection is what tells of one. */
+async function exercisePromotion({ connection, prefix, now }: Opened): Promise<void> {
+  const { all, hints } = keysUnder(prefix);
+  const call = (script: Script, ...args: readonly (string | number)[]) =>
+    connection.call(script, all, [now() - Date.now(), hints, ...args]);
+  const { id } = newTask();
+  expect((await call(SCRIPTS.absent, id)).reply).toEqual([id]);
+  expect((await call(SCRIPTS.logged, "", 2)).reply).toHaveLength(3);
+  const head = `${id}2/again/client-a,,,again/key,n/again/name,`;
+  expect((await call(SCRIPTS.restore, head, '["http://a/"]\n')).reply).toEqual(["r"]);
+}
+
 async function exerciseSettings(store: TaskStore): Promise<void> {
   await setQueue(store, "slow", { maxDispatchesPerSec: 1, afterDeath: "hold" });
   await setTier(store, "small", { requestsPerMinute: 50, maxConcurrent: 1 });

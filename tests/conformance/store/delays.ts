@@ -37,6 +37,33 @@ export function delayTests(open: OpenStore): void {
     );
 
     test(
+      "a delay counts from acceptance, and from a change, by the store's clock, whatever the caller's says",
+      withStore(open, async ({ store, advance, now }) => {
+        // The store's clock goes ahead of this process's where the store has one of its own.
+        await advance(10 * HOUR_MS);
+        const before = now();
+        const task = newTask({ delayMs: HOUR_MS });
+        const [created] = (await store.enqueue([task])).results;
+        expect(created).toMatchObject({ kind: "created", state: "scheduled" });
+        const plannedMs = created?.kind === "created" ? created.scheduledAtMs : Number.NaN;
+        expect(plannedMs).toBeGreaterThanOrEqual(before + HOUR_MS);
+        expect(plannedMs).toBeLessThanOrEqual(now() + HOUR_MS);
+        expect((await read(store, task.id)).scheduledAtMs).toBe(plannedMs);
+        await advance(HOUR_MS - MINUTE_MS);
+        expect(await take(store, 10)).toEqual([]);
+        const movedAtMs = now();
+        expect((await store.reschedule(task.id, { delayMs: HOUR_MS })).kind).toBe("changed");
+        const { dueMs } = await read(store, task.id);
+        expect(dueMs).toBeGreaterThanOrEqual(movedAtMs + HOUR_MS);
+        expect(dueMs).toBeLessThanOrEqual(now() + HOUR_MS);
+        await advance(HOUR_MS - MINUTE_MS);
+        expect(await take(store, 10)).toEqual([]);
+        await advance(MINUTE_MS);
+        expect((await takeOne(store)).id).toBe(task.id);
+      }),
+    );
+
+    test(
       "tasks of a lane go in the order of their due times, not of their arrival",
       withStore(open, async ({ store, advance, now }) => {
         const start = now();

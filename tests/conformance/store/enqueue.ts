@@ -235,6 +235,7 @@ function expectKept(kept: Task, task: NewTask): void {
     idempotencyKey: _key,
     clientRevision: _seen,
     scheduledAtMs: _time,
+    delayMs: _delay,
     target: _target,
     ...rest
   } = task;

@@ -10,6 +10,7 @@ import type {
 } from "../../../src/core/store.ts";
 import type { NewTask, Task } from "../../../src/core/task.ts";
 import { NO_LIMITS, setTier } from "./admin.ts";
+import { expectSound } from "./inspection.ts";
 
 /** One freshly opened, empty store. */
 export interface OpenedStore {
@@ -65,6 +66,8 @@ export function withStore(
     try {
       if (limits === "none") await liftLimits(opened.store);
       await body(opened);
+      // Whatever a test has done to its store, nothing in it may be broken.
+      await expectSound(opened.store);
     } finally {
       await opened.close();
     }
