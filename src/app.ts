@@ -145,7 +145,8 @@ export async function startApp(options: AppOptions): Promise<App> {
     logWarnings(options, plan);
     logger.info({ url: server.url, store: plan.name }, `opening the store: ${plan.place}`);
     const onTrouble = (reason: string) => late.tellTrouble(reason);
-    const found = await openUnlessAborted(plan, { role, logger, clock, signal, onTrouble });
+    const onReplayed = (replayed: number, lost: number) => telemetry.metrics.replayed(replayed, lost);
+    const found = await openUnlessAborted(plan, { role, logger, clock, signal, onTrouble, onReplayed });
     const store = new MeteredStore(found.store, telemetry.metrics, clock);
     late.use(store);
     unreachable = found.unreachable;
@@ -162,7 +163,10 @@ export async function startApp(options: AppOptions): Promise<App> {
       stop: async () => {
         const delayMs = role === "work" ? 0 : config.SHUTDOWN_DELAY_SEC * 1_000;
         state.stoppingBeforeMs ??= clock.now() + delayMs + config.SHUTDOWN_GRACE_SEC * 1_000;
-        // Unready from here on, and serving: a balancer looks elsewhere before it is refused.
+        // Unready from here on, and serving: a balancer looks elsewhere before it is refused, and clients that keep
+        // their connections, consumers who wait among them, are sent there.
+        server.endConnections();
+        pull.close();
         if (delayMs > 0) await sleep(clock, delayMs);
         await opened.closeAll();
       },
@@ -266,12 +270,17 @@ function createWorker(
     logger,
     tracing: telemetry.tracing,
     metrics: telemetry.metrics,
+    inspected: store,
     concurrency: config.WORKER_CONCURRENCY,
     leaseMs: config.LEASE_SEC * 1_000,
     taskTimeoutMs: config.TASK_TIMEOUT_SEC * 1_000,
     maxRetries: config.MAX_RETRY,
     allowPrivateUrls,
-    breaker: { failureThreshold: config.CB_FAILURE_THRESHOLD, openMs: config.CB_TIMEOUT_SEC * 1_000 },
+    breaker: {
+      failureThreshold: config.CB_FAILURE_THRESHOLD,
+      openMs: config.CB_TIMEOUT_SEC * 1_000,
+      minds: config.CB_RETRY_AFTER ? "hosts" : "tasks",
+    },
     sealer: sealerOf(config),
   });
 }

@@ -94,6 +94,11 @@ export interface HttpServer {
   /** The address that a request under way comes from, which may be a proxy's; null where it is not known. */
   addressOf(request: Request): string | null;
   /**
+   * From now on each answer is the last of its connection, as it says: so that clients who keep theirs come back to
+   * another server, and none is closed under a request that is on its way.
+   */
+  endConnections(): void;
+  /**
    * Stops accepting, lets requests in flight finish for at most `graceMs`, then closes what is left.
    * Never rejects.
    */
@@ -125,16 +130,35 @@ export function serveHttp(options: ServeOptions): HttpServer {
   }
 }
 
+/** Requests go to the handler as they are, until each answer is to be the last of its connection. */
+function endable(fetch: ServeOptions["fetch"]) {
+  let ending = false;
+  return {
+    fetch: (request: Request) => (ending ? lastAnswer(fetch(request)) : fetch(request)),
+    endConnections: () => {
+      ending = true;
+    },
+  };
+}
+
+async function lastAnswer(answer: Response | Promise<Response>): Promise<Response> {
+  const last = await answer;
+  last.headers.set("connection", "close");
+  return last;
+}
+
 function serveOnBun({ hostname, port, fetch, idleTimeoutSec }: ServeOptions): HttpServer {
+  const answers = endable(fetch);
   const server = Bun.serve({
     hostname,
     port,
     idleTimeout: idleTimeoutSec,
     // The API bounds bodies itself, with an answer that says so; Bun's own would be a bare 413.
     maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-    fetch: (request) => fetch(request),
+    fetch: (request) => answers.fetch(request),
   });
   return {
+    endConnections: answers.endConnections,
     ...httpServer(hostname, server.port ?? port, {
       drained: () => server.stop(),
       close: () => server.stop(true),
@@ -148,17 +172,19 @@ function serveOnDeno(deno: DenoApi, { hostname, port, fetch }: ServeOptions): Ht
   // then is answered, which ends the gentle close.
   const giveUps = new Set<() => void>();
   const infos = new WeakMap<Request, DenoConnection>();
+  const answers = endable(fetch);
   const answer = (request: Request, info: DenoConnection) =>
     new Promise<Response>((resolve, reject) => {
       infos.set(request, info);
       const giveUp = () => resolve(new Response(null, { status: 503 }));
       giveUps.add(giveUp);
-      new Promise<Response>((resolved) => resolved(fetch(request)))
+      new Promise<Response>((resolved) => resolved(answers.fetch(request)))
         .then(resolve, reject)
         .finally(() => giveUps.delete(giveUp));
     });
   const server = deno.serve({ hostname, port, onListen: () => {} }, answer);
   return {
+    endConnections: answers.endConnections,
     ...httpServer(hostname, server.addr.port, {
       drained: () => server.shutdown(),
       close: async () => {
@@ -179,7 +205,11 @@ interface Stoppable {
 /** What closing by force may take at most; a connection that will not go is left to the end of the process. */
 const CLOSE_MS = 1_000;
 
-function httpServer(hostname: string, port: number, stoppable: Stoppable): Omit<HttpServer, "addressOf"> {
+function httpServer(
+  hostname: string,
+  port: number,
+  stoppable: Stoppable,
+): Omit<HttpServer, "addressOf" | "endConnections"> {
   return {
     hostname,
     port,
@@ -209,6 +239,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** The system's time and timers, for any length of wait. */
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monoMs: () => performance.now(),
   after: (delayMs, fire): CancelTimer => {
     let leftMs = delayMs;
     let timer: ReturnType<typeof setTimeout>;

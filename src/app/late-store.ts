@@ -110,8 +110,8 @@ export class LateStore
     return this.#opened().keyHolder(id);
   }
 
-  async counts(): Promise<readonly LaneCounts[]> {
-    return this.#opened().counts();
+  async counts(ask?: { readonly oldest: boolean }): Promise<readonly LaneCounts[]> {
+    return this.#opened().counts(ask);
   }
 
   async workers(withinMs: number): Promise<readonly WorkerRecord[]> {

@@ -1,6 +1,7 @@
 /** A store that is timed and counted: what every call takes, and what enqueues, claims and rescues came to. */
 
 import type { Clock } from "../core/clock.ts";
+import type { Inspection, InspectionOptions } from "../core/inspection.ts";
 import type {
   AuditEntry,
   AuditPage,
@@ -96,8 +97,8 @@ export class MeteredStore implements TaskStore {
     return this.#timed("keyHolder", () => this.#store.keyHolder(id));
   }
 
-  counts(): Promise<readonly LaneCounts[]> {
-    return this.#timed("counts", () => this.#store.counts());
+  counts(ask?: { readonly oldest: boolean }): Promise<readonly LaneCounts[]> {
+    return this.#timed("counts", () => this.#store.counts(ask));
   }
 
   workers(withinMs: number): Promise<readonly WorkerRecord[]> {
@@ -189,6 +190,11 @@ export class MeteredStore implements TaskStore {
 
   heldHosts(): Promise<readonly HeldHost[]> {
     return this.#timed("heldHosts", () => this.#store.heldHosts());
+  }
+
+  /** Its steps are few and far between: they are not timed. */
+  inspect(options: InspectionOptions): Inspection {
+    return this.#store.inspect(options);
   }
 
   onHint(listener: (hint: StoreHint) => void): () => void {

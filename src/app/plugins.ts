@@ -4,7 +4,7 @@ import process from "node:process";
 import { type LoadedConfig, type OptionInForce, pluginNamesIn } from "../config.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Transport } from "../core/transport.ts";
-import { pluginFault } from "../plugin/fault.ts";
+import { lookingAt, pluginFault } from "../plugin/fault.ts";
 import { loadPlugins } from "../plugin/load.ts";
 import { openPlugins, type PluginWithOptions } from "../plugin/open.ts";
 import { outsideModules } from "../runtime.ts";
@@ -40,7 +40,7 @@ export async function readyPlugins(
       plugins.push({ given, plugin, options: {} });
       continue;
     }
-    const found = optionsOf({ owner: `plugin "${name}"`, prefix, schema });
+    const found = lookingAt(given, () => optionsOf({ owner: `plugin "${name}"`, prefix, schema }));
     plugins.push({ given, plugin, options: found.values });
     options.push(...found.options);
     problems.push(...found.problems.map(({ line }) => line));

@@ -14,7 +14,12 @@ import {
 import { RedisUnavailableError } from "../store/redis/command-error.ts";
 import { RedisConnection } from "../store/redis/connection.ts";
 import { patiently } from "../store/redis/patience.ts";
-import { openRedisStore, type RedisStoreOptions } from "../store/redis/store.ts";
+import {
+  openExistingRedisStore,
+  openRedisStore,
+  type RedisStoreOptions,
+  type SpoolOptions,
+} from "../store/redis/store.ts";
 import type { OpenOptions, StorePlan } from "./store.ts";
 
 /** A command that takes longer than this finds its connection replaced. */
@@ -55,7 +60,9 @@ export function redisPlan(config: Config, settings: StoreSettings): StorePlan {
       });
       const { KEY_PREFIX: keyPrefix } = config;
       try {
-        const store = await begin({ connection, keyPrefix, durability, settings, clock }, config, options);
+        const spool = spoolOf(connection, config, options);
+        const given: RedisStoreOptions = { connection, keyPrefix, durability, settings, clock };
+        const store = await begin(spool === null ? given : { ...given, spool }, config, options);
         return { store, unreachable: () => connection.state().reason };
       } catch (error) {
         await connection.close();
@@ -63,6 +70,50 @@ export function redisPlan(config: Config, settings: StoreSettings): StorePlan {
       }
     },
   };
+}
+
+/** Only who accepts tasks has acknowledged any. */
+function spoolOf(
+  connection: RedisConnection,
+  { FAILOVER_SPOOL_SEC }: Config,
+  { role, logger, onReplayed }: OpenOptions,
+): SpoolOptions | null {
+  if (FAILOVER_SPOOL_SEC === 0 || role === "work") return null;
+  return {
+    windowMs: FAILOVER_SPOOL_SEC * 1_000,
+    onReconnect: (listener) => connection.onReconnect(listener),
+    tell: (report) => {
+      const { replayed, lost, forgotten } = report;
+      const isBad = lost > 0 || forgotten > 0;
+      const said = "Redis has another primary: acknowledged tasks that it never had were handed in again";
+      if (isBad || replayed > 0) logger[isBad ? "error" : "warn"](report, said);
+      else logger.info(report, "Redis has another primary, which has every task acknowledged here lately");
+      onReplayed?.(replayed, lost);
+    },
+  };
+}
+
+/** Opens the store in a Redis as it is, in one try; rejects with one clear line where there is none of this version. */
+export async function openExistingRedis(
+  config: Config,
+  settings: StoreSettings,
+  { clock, logger }: Pick<OpenOptions, "clock" | "logger">,
+): Promise<TaskStore> {
+  const connection = await RedisConnection.open(endpointOf(config), {
+    logger,
+    clock,
+    connectRetries: 1,
+    retryIntervalMs: 0,
+    commandTimeoutMs: COMMAND_TIMEOUT_MS,
+    role: "fsck",
+  });
+  try {
+    const keyPrefix = config.KEY_PREFIX;
+    return await openExistingRedisStore({ connection, keyPrefix, durability: "primary", settings, clock });
+  } catch (error) {
+    await connection.close();
+    throw error;
+  }
 }
 
 /** The passwords of the settings count where the URL holds none, which they are not to be written into. */

@@ -14,6 +14,8 @@ export interface OpenOptions {
   readonly role: string;
   /** Ends the tries. */
   readonly signal: AbortSignal;
+  /** Called after a promotion with how many acknowledged tasks were handed in again, and how many could not be. */
+  readonly onReplayed?: (replayed: number, lost: number) => void;
   /** Called with the reason, one line without secrets, whenever a try has failed. */
   readonly onTrouble: (reason: string) => void;
 }
@@ -39,9 +41,9 @@ export interface StorePlan {
   open(options: OpenOptions): Promise<OpenStore>;
 }
 
-/** The plan for the store that valid settings choose. */
-export function storePlan(config: Config): StorePlan {
-  const settings: StoreSettings = {
+/** What the settings say of how a store keeps tasks. */
+export function storeSettings(config: Config): StoreSettings {
+  return {
     defaultTier: config.DEFAULT_CLIENT_TIER,
     autoCreateQueues: config.QUEUE_AUTO_CREATE,
     retentionSucceededMs: config.RETENTION_SUCCEEDED_SEC * 1_000,
@@ -49,6 +51,11 @@ export function storePlan(config: Config): StorePlan {
     dedupWindowMs: config.DEDUP_WINDOW_SEC * 1_000,
     maxBytes: config.STORE_MAX_BYTES,
   };
+}
+
+/** The plan for the store that valid settings choose. */
+export function storePlan(config: Config): StorePlan {
+  const settings = storeSettings(config);
   if (!isEmbedded(config.STORE_URL)) return redisPlan(config, settings);
   const path = sqlitePathOf(config.STORE_URL);
   return {

@@ -65,8 +65,13 @@ export class TaskRunnerError extends Error {
   }
 }
 
-/** The message of whatever was thrown, on one line. */
+/** The message of whatever was thrown, on one line. Never throws: a plugin may throw what cannot even be read. */
 export function messageOf(thrown: unknown): string {
-  const text = thrown instanceof Error ? thrown.message : String(thrown);
-  return text.replace(/\s+/g, " ").trim();
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown)
+      .replace(/\s+/g, " ")
+      .trim();
+  } catch {
+    return "something was thrown that cannot be read";
+  }
 }

@@ -4,7 +4,7 @@ import { followUpsOf } from "./follow-ups.ts";
 import { decide, decideBeforeDelivery, type RetryPolicy, type Verdict } from "./retry.ts";
 import type { ClaimedTask, Settlement } from "./store.ts";
 import type { Attempt } from "./task.ts";
-import type { Outcome } from "./transport.ts";
+import type { Outcome, ReleaseCause } from "./transport.ts";
 
 /** What judging takes besides the run and its outcome. */
 export interface Judge {
@@ -30,7 +30,7 @@ const NO_STATUSES: readonly number[] = [];
 /** The settlement of a claimed task that must not be run any more; null when it is to be. */
 export function settlementBefore(task: ClaimedTask, judge: Judge): Settlement | null {
   const verdict = decideBeforeDelivery(task.crashes);
-  return verdict === null ? null : settled(task, verdict, null, judge);
+  return verdict === null ? null : { ...settled(task, verdict, null, judge), cause: "crashes" };
 }
 
 /** The settlement of a run that came to an outcome. */
@@ -53,19 +53,27 @@ export function settlementAfter(ran: Ran, outcome: Outcome, judge: Judge): Settl
       const { status, responseExcerpt } = outcome;
       return settled(task, verdict, attemptOf(ran, judge, { status, error: null, responseExcerpt }), judge);
     }
-    case "failed":
-      return settled(task, verdict, attemptOf(ran, judge, outcome), judge);
+    case "failed": {
+      const { cause } = outcome;
+      const settlement = settled(task, verdict, attemptOf(ran, judge, outcome), judge);
+      return cause === undefined ? settlement : { ...settlement, cause };
+    }
     case "deferred":
-      return settled(task, verdict, null, judge);
+      return { ...settled(task, verdict, null, judge), cause: outcome.cause ?? "other" };
   }
 }
 
 /** The settlement that gives a task back at once, uncharged. */
-export function released({ id, fence }: Pick<ClaimedTask, "id" | "fence">, reason: string): Settlement {
+export function released(
+  { id, fence }: Pick<ClaimedTask, "id" | "fence">,
+  reason: string,
+  cause: ReleaseCause,
+): Settlement {
   return {
     lease: { taskId: id, fence },
     verdict: { kind: "released", afterMs: 0, reason },
     attempt: null,
+    cause,
   };
 }
 

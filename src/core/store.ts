@@ -9,10 +9,12 @@
  */
 
 import type { Client, ClientRules, Tier } from "./client.ts";
+import type { InspectableStore } from "./inspection.ts";
 import type { Priority } from "./priority.ts";
 import type { Queue } from "./queue.ts";
 import type { RetryOverrides, Verdict } from "./retry.ts";
 import type { Attempt, NewTask, Target, Task, TaskState } from "./task.ts";
+import type { FailureCause, ReleaseCause } from "./transport.ts";
 
 /** How safe an acknowledged task is: on this machine's disk, on the primary, or on a replica too. */
 export type Durability = "disk" | "memory" | "primary" | "replicated";
@@ -91,6 +93,8 @@ export interface ClaimedTask {
   /** Its client's, likewise. */
   readonly clientRules: ClientRules | null;
   readonly scheduledAtMs: number;
+  /** When this run fell due; null for one that was leased before, and given back at once or taken back from its worker. */
+  readonly dueMs: number | null;
   /** Null before the first charged attempt. */
   readonly firstAttemptAtMs: number | null;
   /** The number of the attempt that this lease is for, 1-based. */
@@ -130,6 +134,8 @@ export interface Settlement {
   readonly verdict: Verdict;
   /** The attempt to keep on record; null where none was made (a release). */
   readonly attempt: Attempt | null;
+  /** Why it did not succeed, where the attempt's status does not tell; for whoever counts, and not kept. */
+  readonly cause?: FailureCause | ReleaseCause | "crashes";
   /** Tasks to accept in the same step, if the lease is still good: never one without the other. Limits do not apply. */
   readonly followUps?: readonly NewTask[];
 }
@@ -164,6 +170,8 @@ export type ChangeResult =
 export interface Reschedule {
   /** Milliseconds since the epoch; in the past means now. */
   readonly scheduledAtMs?: number;
+  /** Milliseconds from the change, by the store's clock, in place of a time. */
+  readonly delayMs?: number;
   readonly priority?: Priority;
 }
 
@@ -196,7 +204,19 @@ export interface LaneCounts {
   readonly queue: string;
   readonly priority: Priority;
   readonly states: Readonly<Record<TaskState, number>>;
+  /**
+   * Milliseconds since the task that has waited longest to be claimed fell due, or was leased last: of the first tasks of
+   * the lanes, so that those behind an ordering key or a host that is held back do not count. Absent where none is
+   * known to wait, and where it was not asked for.
+   */
+  readonly oldestReadyMs?: number;
 }
+
+/**
+ * The most lanes whose first tasks one call looks at. Where more have something to claim, the oldest of so many is told,
+ * which is at most as old as the oldest of all, and the next call goes on with others.
+ */
+export const MAX_LANES_LOOKED_AT = 1_000;
 
 /** What a sweep removed, and whether it stopped at its limit with more to do. */
 export interface Swept {
@@ -348,7 +368,8 @@ export interface ProducerStore {
   forget(ids: readonly string[]): Promise<number>;
   /** The task that holds the ordering key of `id`; null when it has no key or nobody holds it. */
   keyHolder(id: string): Promise<string | null>;
-  counts(): Promise<readonly LaneCounts[]>;
+  /** Those that there are; with `oldest` the time that the oldest of each has waited, too. */
+  counts(ask?: { readonly oldest: boolean }): Promise<readonly LaneCounts[]>;
   /** The workers that announced themselves within the last `withinMs`, newest first. */
   workers(withinMs: number): Promise<readonly WorkerRecord[]>;
 }
@@ -417,7 +438,7 @@ export interface SettingsStore {
 }
 
 /** A place that keeps tasks. */
-export interface TaskStore extends ProducerStore, ConsumerStore, SettingsStore {
+export interface TaskStore extends ProducerStore, ConsumerStore, SettingsStore, InspectableStore {
   /** Short name for logs and answers, e.g. `sqlite`. Never holds a secret. */
   readonly name: string;
   /** Calls `listener` on every hint until the returned function is called. */

@@ -94,6 +94,8 @@ export interface NewTask {
   readonly timeoutMs: number | null;
   /** Milliseconds since the epoch before which it must not run; a time past or null means now. */
   readonly scheduledAtMs: number | null;
+  /** Milliseconds from when the store takes it in, by the store's own clock, in place of a planned time. */
+  readonly delayMs?: number;
   /** A second task of that name in the queue is not made. */
   readonly name: string | null;
   /** A second task of that key by the same client is not made. */

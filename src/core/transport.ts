@@ -22,6 +22,20 @@ export interface Delivery {
   readonly signingSecrets: readonly string[];
 }
 
+/**
+ * Why a delivery failed where no answer tells: one word of few, to count by. `timeout`: it took too long. `connection`: none
+ * came about, or it broke off. `dns`: its host's name was not found. `tls`: no secure connection came about.
+ * `forbidden`: its target is not allowed. `other`: none of these.
+ */
+export const FAILURE_CAUSES = ["timeout", "connection", "dns", "tls", "forbidden", "other"] as const;
+export type FailureCause = (typeof FAILURE_CAUSES)[number];
+
+/**
+ * Why a task was given back: its worker stopped, its host's circuit breaker is open, its lease must have run out, or
+ * something else.
+ */
+export type ReleaseCause = "stopped" | "breaker" | "lease" | "other";
+
 /** How a delivery went. Expected failures are values: a transport never throws. */
 export type Outcome =
   | { readonly kind: "delivered"; readonly status: number | null; readonly responseExcerpt: string | null }
@@ -30,6 +44,8 @@ export type Outcome =
       readonly status: number | null;
       /** One line that a person understands, without secrets. */
       readonly error: string;
+      /** Without it the status tells. */
+      readonly cause?: FailureCause;
       readonly responseExcerpt: string | null;
       /** True where repeating it cannot help. */
       readonly permanent: boolean;
@@ -39,7 +55,13 @@ export type Outcome =
       readonly hostAtFault: boolean;
     }
   /** Not tried, or broken off by us: to be given back without a charge. */
-  | { readonly kind: "deferred"; readonly afterMs: number; readonly reason: string };
+  | {
+      readonly kind: "deferred";
+      readonly afterMs: number;
+      readonly reason: string;
+      /** `other` unless told. */
+      readonly cause?: ReleaseCause;
+    };
 
 /** A way to deliver. Implementations live in src/transport/ and in plugins. */
 export interface Transport {

@@ -60,7 +60,7 @@ class DefinedTransport implements Transport {
       const abort = () => end(ABORTED);
       const { timeoutMs } = delivery;
       const timer = setTimeout(
-        () => end(failed(`timed out after ${timeoutMs / 1_000} s`, { hostAtFault: true })),
+        () => end(failed(`timed out after ${timeoutMs / 1_000} s`, { cause: "timeout", hostAtFault: true })),
         timeoutMs,
       );
       signal.addEventListener("abort", abort);

@@ -2,8 +2,17 @@
 
 import { Buffer } from "node:buffer";
 import { hostMatcher } from "../core/host-list.ts";
-import type { Delivery, Outcome, Transport } from "../core/transport.ts";
-import { failed } from "./outcomes.ts";
+import type { Target } from "../core/task.ts";
+import {
+  type Delivery,
+  FAILURE_CAUSES,
+  type FailureCause,
+  type Outcome,
+  type TargetProblem,
+  type Transport,
+} from "../core/transport.ts";
+import { reasonOf } from "./fault.ts";
+import { failed, problem } from "./outcomes.ts";
 
 const MAX_EXCERPT_BYTES = 1_024;
 const MAX_WORDS = 300;
@@ -18,11 +27,26 @@ export function heldToContract(transport: Transport): Transport {
   return {
     name: transport.name,
     schemes: Object.freeze([...transport.schemes]),
-    check: (target) => transport.check(target),
+    check: (target) => judged(transport, target),
     deliver: async (delivery, signal) =>
       refusedHost(delivery) ?? completed(await transport.deliver(delivery, signal)),
     close: async () => transport.close(),
   };
+}
+
+/** The problems of a target, complete; one of its own where the transport cannot tell: such a task could not be delivered. */
+function judged(transport: Transport, target: Target): readonly TargetProblem[] {
+  try {
+    return [...transport.check(target)].map(({ path, message, forbidden }) =>
+      problem(
+        typeof path === "string" ? path : "task.url",
+        words(message, "is not allowed"),
+        forbidden === true,
+      ),
+    );
+  } catch (thrown) {
+    return [problem("task.url", `cannot be judged, for its transport is broken: ${reasonOf(thrown)}`)];
+  }
 }
 
 /** The list may have changed since the task was accepted. Null where nothing stands against the host. */
@@ -30,7 +54,10 @@ function refusedHost({ allowedHosts, target }: Delivery): Outcome | null {
   if (allowedHosts === null) return null;
   const host = URL.parse(target.url)?.hostname ?? "";
   if (hostMatcher(allowedHosts)(host)) return null;
-  return failed(`host "${host}" is not among the client's allowed_hosts`, { permanent: true });
+  return failed(`host "${host}" is not among the client's allowed_hosts`, {
+    permanent: true,
+    cause: "forbidden",
+  });
 }
 
 /** An outcome with every field that belongs to it. Throws for what is none. */
@@ -48,6 +75,7 @@ export function completed(outcome: unknown): Outcome {
         kind: "failed",
         status: wholeOrNull(given.status),
         error: words(given.error, "the transport gave no reason"),
+        ...causeIn(given.cause),
         responseExcerpt: excerptOrNull(given.responseExcerpt),
         permanent: given.permanent === true,
         retryAfterMs: given.retryAfterMs == null ? null : durationMs(given.retryAfterMs),
@@ -62,6 +90,12 @@ export function completed(outcome: unknown): Outcome {
     default:
       throw new Error("it gave no outcome");
   }
+}
+
+/** Nothing for a word that is none of the few. */
+function causeIn(value: unknown): { readonly cause?: FailureCause } {
+  const cause = FAILURE_CAUSES.find((word) => word === value);
+  return cause === undefined ? {} : { cause };
 }
 
 function wholeOrNull(value: unknown): number | null {

@@ -29,9 +29,11 @@ export function judgePlugin(given: string, module: unknown): AnyPlugin {
       `plugin ${given} is none: its default export is ${wordFor(found)}, not definePlugin({ … })`,
     );
   }
-  const fault = pluginShapeFault(found);
+  // A copy, so that what was judged is what is used, whatever a getter gives the next time.
+  const plugin = { ...found };
+  const fault = pluginShapeFault(plugin);
   if (fault !== null) throw pluginFault(`plugin ${given} is not usable: ${fault}`);
-  return found as unknown as AnyPlugin;
+  return plugin as unknown as AnyPlugin;
 }
 
 function pluginShapeFault(found: Record<string, unknown>): string | null {

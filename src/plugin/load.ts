@@ -3,7 +3,7 @@
 import { statSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import type { Clock } from "../core/clock.ts";
-import { pluginFault, reasonOf } from "./fault.ts";
+import { lookingAt, pluginFault, reasonOf } from "./fault.ts";
 import { type AnyPlugin, judgePlugin } from "./judge.ts";
 import { packageEntry } from "./package.ts";
 import { PATIENCE_SEC, withPatience } from "./patience.ts";
@@ -46,7 +46,8 @@ export async function loadPlugins(
   if (names.length > 0) options.modules.provide(PLUGIN_MODULE, contract);
   for (const given of names) {
     const path = FILE.test(given) ? fileOf(given, options) : packageOf(given, options);
-    const plugin = judgePlugin(given, await moduleAt(given, path, options));
+    const module = await moduleAt(given, path, options);
+    const plugin = lookingAt(given, () => judgePlugin(given, module));
     const before = loaded.find((other) => other.plugin.name === plugin.name);
     if (before !== undefined) {
       throw pluginFault(
@@ -81,7 +82,7 @@ function packageOf(given: string, { folder }: LoadOptions): string {
 
 function moduleAt(given: string, path: string, { modules, clock }: LoadOptions): Promise<unknown> {
   const loading = modules.load(path).catch((error: unknown) => {
-    throw pluginFault(loadFault(given, path, error, modules.isCompiled), error);
+    throw lookingAt(given, () => pluginFault(loadFault(given, path, error, modules.isCompiled), error));
   });
   return withPatience(clock, loading, () =>
     pluginFault(`plugin ${given} did not finish loading within ${PATIENCE_SEC} s`),

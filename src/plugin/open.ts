@@ -2,7 +2,7 @@
 
 import type { Clock } from "../core/clock.ts";
 import type { Transport } from "../core/transport.ts";
-import { pluginFault, reasonOf } from "./fault.ts";
+import { lookingAt, pluginFault, reasonOf } from "./fault.ts";
 import { heldToContract } from "./held.ts";
 import { transportsFault } from "./judge.ts";
 import type { LoadedPlugin } from "./load.ts";
@@ -73,7 +73,9 @@ async function transportsOf(
       () => pluginFault(`plugin ${given} did not make its transports within ${PATIENCE_SEC} s`),
     );
   }
-  const fault = transportsFault(made);
-  if (fault !== null) throw pluginFault(`plugin ${given} is not usable: ${fault}`);
-  return (made as readonly Transport[]).map(heldToContract);
+  return lookingAt(given, () => {
+    const fault = transportsFault(made);
+    if (fault !== null) throw pluginFault(`plugin ${given} is not usable: ${fault}`);
+    return (made as readonly Transport[]).map(heldToContract);
+  });
 }

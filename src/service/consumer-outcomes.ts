@@ -33,6 +33,7 @@ export function nacked(given: NackRequest["leases"][number]): Told {
       kind: "failed",
       status: null,
       error: error.toWellFormed(),
+      cause: "other",
       responseExcerpt: null,
       permanent,
       retryAfterMs: afterSec === undefined ? null : Math.round(afterSec * 1_000),

@@ -63,6 +63,7 @@ function claimedOf(task: Task, leaseUntilMs: number, rules: ClaimedTask["rules"]
     // Only who calls a target needs them.
     clientRules: null,
     scheduledAtMs: task.scheduledAtMs,
+    dueMs: null,
     firstAttemptAtMs: task.firstAttemptAtMs,
     attempt: task.attempts + 1,
     crashes: task.crashes,

@@ -131,7 +131,7 @@ export class PullService {
     const claim = await store.claim({ worker, limit: max, leaseMs: toMs(leaseSec), queue });
     if (claim.tasks.length === 0) return { found: null, nextInMs: claim.nextInMs };
     if (signal.aborted) {
-      const gone = claim.tasks.map((task) => released(task, "whoever asked for it had gone"));
+      const gone = claim.tasks.map((task) => released(task, "whoever asked for it had gone", "other"));
       this.#tell(claim.tasks, gone, await store.settle(gone));
       return { found: null, nextInMs: 0 };
     }

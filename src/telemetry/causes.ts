@@ -1,53 +1,28 @@
-/** Why an attempt failed, as one word of few: for labels and span attributes, where free text would have no bound. */
+/** Why a lease came to its outcome, as one word of few: for labels and span attributes, where free text would have no bound. */
 
-/** What is known of a failure, as attempts and outcomes keep it. */
-export interface Failure {
-  readonly status: number | null;
-  readonly error: string | null;
+import type { Settlement } from "../core/store.ts";
+import type { FailureCause, Outcome } from "../core/transport.ts";
+
+/** By an answer's status, where no other cause was told. */
+type StatusCause = "status_3xx" | "status_4xx" | "status_429" | "status_5xx";
+/** `ok` for none. */
+export type Cause = "ok" | StatusCause | FailureCause | NonNullable<Settlement["cause"]>;
+
+/** Why a lease came to its settlement. */
+export function causeOf({ cause, attempt }: Pick<Settlement, "cause" | "attempt">): Cause {
+  if (cause !== undefined) return cause;
+  if (attempt === null) return "other";
+  return attempt.error === null ? "ok" : causeOfStatus(attempt.status);
 }
 
-/** All of them; `ok` for none. */
-export const CAUSES = [
-  "ok",
-  "timeout",
-  "status_3xx",
-  "status_4xx",
-  "status_429",
-  "status_5xx",
-  "connection",
-  "dns",
-  "tls",
-  "forbidden",
-  "crashes",
-  "other",
-] as const;
-export type Cause = (typeof CAUSES)[number];
-
-/** The words by which transports and workers begin, or go on, when they tell of a failure without an answer. */
-const BY_WORDS: readonly (readonly [RegExp, Cause])[] = [
-  [/^(?:timed out|no outcome within)/, "timeout"],
-  [/^(?:connection|connecting|host cannot|network cannot|no connection|the egress proxy)/, "connection"],
-  [/^name does not resolve/, "dns"],
-  [/^TLS /, "tls"],
-  [/not allowed|forbidden/, "forbidden"],
-];
-
-/** Null stands for a task that died without an attempt: its workers did. */
-export function causeOf(failure: Failure | null): Cause {
-  if (failure === null) return "crashes";
-  const { status, error } = failure;
-  if (error === null) return "ok";
-  // A head that came says nothing of a body that did not.
-  if (error.startsWith("timed out")) return "timeout";
-  if (status !== null) return causeOfStatus(status);
-  for (const [words, cause] of BY_WORDS) if (words.test(error)) return cause;
-  return "other";
+/** Why a delivery failed. */
+export function causeOfFailure({ cause, status }: Extract<Outcome, { kind: "failed" }>): Cause {
+  return cause ?? causeOfStatus(status);
 }
 
-function causeOfStatus(status: number): Cause {
+function causeOfStatus(status: number | null): Cause {
+  if (status === null || status < 300) return "other";
   if (status === 429) return "status_429";
   if (status >= 500) return "status_5xx";
-  if (status >= 400) return "status_4xx";
-  if (status >= 300) return "status_3xx";
-  return "other";
+  return status >= 400 ? "status_4xx" : "status_3xx";
 }

@@ -2,6 +2,7 @@
 
 import process from "node:process";
 import { Counter, Gauge, Registry } from "prom-client";
+import { VIOLATIONS, type ViolationKind } from "../core/inspection.ts";
 import { TASK_STATES } from "../core/task.ts";
 import type { ClientTally, Metrics, QueueTally } from "./metrics.ts";
 import { SpreadHistogram, type SpreadHistogramOptions } from "./spread-histogram.ts";
@@ -96,6 +97,15 @@ export class Exposition {
     this.#counter("rescues_total", "Tasks taken back from workers that let their leases run out.", [], () => [
       [{}, metrics.rescues],
     ]);
+    this.#counter(
+      "failover_tasks_total",
+      "Acknowledged tasks that a new primary never had, handed in again here or lost.",
+      ["result"],
+      () => [
+        [{ result: "replayed" }, metrics.failoverReplayed],
+        [{ result: "lost" }, metrics.failoverLost],
+      ],
+    );
     this.#counter("leases_lost_total", "Leases that ended under a delivery, and how.", ["why"], () =>
       (["stale", "expired"] as const).map((why) => [{ why }, metrics.leasesLostBy.of(why)]),
     );
@@ -128,7 +138,7 @@ export class Exposition {
     const { metrics } = this.#options;
     this.#histogram(
       "enqueue_to_start_seconds",
-      "From when a task was to run to its first lease.",
+      "From when a run of a task fell due to its first lease.",
       ["queue"],
       () => [...metrics.queues.entries()].map(([queue, { startSec }]) => [{ queue }, startSec]),
     );
@@ -152,8 +162,25 @@ export class Exposition {
       [{}, this.#state === null ? 0 : 1],
     ]);
     this.#gauge("tasks", "Tasks in the store.", ["queue", "priority", "state"], () => this.#taskRows());
+    this.#gauge(
+      "oldest_ready_seconds",
+      "How long the oldest task that could be claimed has waited for that.",
+      ["queue", "priority"],
+      () => this.#oldestRows(),
+    );
     this.#gauge("hosts_held", "Hosts whose tasks are held back after failures, 1000 at most.", [], () =>
       this.#state === null ? [] : [[{}, this.#state.hostsHeld]],
+    );
+    this.#gauge(
+      "invariant_violations",
+      "What is broken in the store, by kind, as the worker found it that last looked all of it through.",
+      ["kind"],
+      () => {
+        const { violations } = this.#options.metrics;
+        return violations === null
+          ? []
+          : Object.keys(VIOLATIONS).map((kind) => [{ kind }, violations.get(kind as ViolationKind) ?? 0]);
+      },
     );
     this.#gauge("workers", "Workers that were heard of lately.", [], () =>
       this.#state === null ? [] : [[{}, this.#state.workers]],
@@ -174,6 +201,20 @@ export class Exposition {
       }
     }
     return [...totals.values()].map(({ labels, tasks }): Row => [labels, tasks]);
+  }
+
+  /** Nothing where tasks are ready and the oldest of them is not known. */
+  #oldestRows(): readonly Row[] {
+    const { metrics } = this.#options;
+    const oldest = new Map<string, { labels: Labels; sec: number }>();
+    for (const { queue: name, priority, states, oldestReadyMs } of this.#state?.counts ?? []) {
+      if (oldestReadyMs === undefined && states.ready > 0) continue;
+      const queue = metrics.queues.labelOf(name);
+      const key = `${queue} ${priority}`;
+      const sec = Math.max((oldestReadyMs ?? 0) / 1_000, oldest.get(key)?.sec ?? 0);
+      oldest.set(key, { labels: { queue, priority }, sec });
+    }
+    return [...oldest.values()].map(({ labels, sec }): Row => [labels, sec]);
   }
 
   #addProcess(): void {

@@ -1,5 +1,6 @@
 /** What a process counts of its tasks, where the store has answered: so that the numbers add up, whoever asked it. */
 
+import type { ViolationKind } from "../core/inspection.ts";
 import type { ClaimedTask, EnqueueAnswer, EnqueueResult, Settlement, SettleResult } from "../core/store.ts";
 import type { NewTask } from "../core/task.ts";
 import { type Cause, causeOf } from "./causes.ts";
@@ -30,9 +31,7 @@ export type EnqueueWord =
   | "queue_not_found";
 /** What a lease came to. */
 export type OutcomeWord = "succeeded" | "retry" | "dead" | "released" | "cancelled";
-/** Why a task was given back uncharged. */
-type ReleaseReason = "stopped" | "breaker" | "lease" | "other";
-type OutcomeKey = `${OutcomeWord} ${Cause | ReleaseReason}`;
+type OutcomeKey = `${OutcomeWord} ${Cause}`;
 
 /** What is counted of one queue. */
 export class QueueTally {
@@ -72,6 +71,8 @@ export interface WorkerMetrics {
   /** Leases that ended under a delivery: the store said so, or they must have run out. */
   leasesLost(why: "stale" | "expired", leases: number): void;
   breakerChanged(to: "open" | "closed"): void;
+  /** What a whole look through the store has found broken, by kind; null where another worker looks from now on. */
+  inspected(found: ReadonlyMap<ViolationKind, number> | null): void;
 }
 
 type Settled = Pick<ClaimedTask, "queue" | "clientId">;
@@ -86,6 +87,11 @@ export class Metrics implements WorkerMetrics {
   /** By method. */
   readonly storeCalls = new Map<string, CallTally>();
   readonly loopLagSec = new Spread(LAG_BOUNDS);
+  /** As {@link WorkerMetrics.inspected} told it last. */
+  violations: ReadonlyMap<ViolationKind, number> | null = null;
+  /** Acknowledged tasks that a new primary never had: handed in again, and given up. */
+  failoverReplayed = 0;
+  failoverLost = 0;
   staleSettles = 0;
   rescues = 0;
 
@@ -113,26 +119,21 @@ export class Metrics implements WorkerMetrics {
     for (const task of tasks) {
       const tally = this.queues.of(task.queue);
       tally.leases++;
-      if (isFirstLease(task)) tally.startSec.observe(Math.max(0, nowMs - task.scheduledAtMs) / 1_000);
+      // One that was given back has been counted when it was leased first.
+      if (task.dueMs !== null) tally.startSec.observe(Math.max(0, nowMs - task.dueMs) / 1_000);
     }
   }
 
-  settled(
-    { queue, clientId }: Settled,
-    { verdict, attempt, followUps }: Settlement,
-    result: SettleResult,
-  ): void {
+  settled({ queue, clientId }: Settled, settlement: Settlement, result: SettleResult): void {
     if (result === "stale") {
       this.staleSettles++;
       return;
     }
+    const { verdict, attempt, followUps } = settlement;
     const tally = this.queues.of(queue);
     const outcome = outcomeOf(verdict.kind, result);
     if (outcome === "succeeded") tally.succeeded++;
-    else {
-      const reason = verdict.kind === "released" ? releaseReason(verdict.reason) : causeOf(attempt);
-      tally.outcomes.add(`${outcome} ${reason}`);
-    }
+    else tally.outcomes.add(`${outcome} ${causeOf(settlement)}`);
     if (attempt !== null) {
       const spread = attempt.error === null ? tally.succeededSec : tally.failedSec;
       spread.observe(attempt.durationMs / 1_000);
@@ -151,6 +152,16 @@ export class Metrics implements WorkerMetrics {
     this.breakersTo.add(to);
   }
 
+  /** Acknowledged tasks were handed in again after a promotion, and others given up. */
+  replayed(replayed: number, lost: number): void {
+    this.failoverReplayed += replayed;
+    this.failoverLost += lost;
+  }
+
+  inspected(found: ReadonlyMap<ViolationKind, number> | null): void {
+    this.violations = found;
+  }
+
   /** A call of the store, and how long it took. */
   called(method: string, durationMs: number, failed: boolean): void {
     let tally = this.storeCalls.get(method);
@@ -161,11 +172,6 @@ export class Metrics implements WorkerMetrics {
     tally.sec.observe(durationMs / 1_000);
     if (failed) tally.failed++;
   }
-}
-
-/** A later one tells of retries, not of how long a task had to wait. */
-function isFirstLease({ attempt, crashes, firstAttemptAtMs }: ClaimedTask): boolean {
-  return attempt === 1 && crashes === 0 && firstAttemptAtMs === null;
 }
 
 function wordOf(result: Exclude<EnqueueResult, { readonly kind: "unchecked" }>): EnqueueWord {
@@ -183,11 +189,4 @@ function wordOf(result: Exclude<EnqueueResult, { readonly kind: "unchecked" }>):
 /** A task that was cancelled while it ran has ended already, whatever its run came to. */
 function outcomeOf(verdict: Settlement["verdict"]["kind"], result: "settled" | "cancelled"): OutcomeWord {
   return result === "cancelled" ? "cancelled" : verdict;
-}
-
-function releaseReason(reason: string): ReleaseReason {
-  if (reason.startsWith("circuit breaker")) return "breaker";
-  if (reason === "worker stopped") return "stopped";
-  if (reason.startsWith("the lease ran out")) return "lease";
-  return "other";
 }

@@ -39,7 +39,7 @@ import {
   sendAttributes,
 } from "./attributes.ts";
 import { Budget } from "./budget.ts";
-import { causeOf } from "./causes.ts";
+import { causeOf, causeOfFailure } from "./causes.ts";
 import { parseTraceparent, type TraceContext, traceparentOf } from "./traceparent.ts";
 import type { AttemptTrace, CallTrace, Sending, SpanCounts, Tracing, TracingOptions } from "./tracing.ts";
 import { WatchedExporter } from "./watched-exporter.ts";
@@ -214,7 +214,7 @@ class RecordedAttempt implements AttemptTrace {
       endBadly(span, "lease_lost", "the lease was lost: another worker may have the task");
       return;
     }
-    const { verdict, attempt } = settlement;
+    const { verdict } = settlement;
     span.setAttribute(OUTCOME, verdict.kind);
     switch (verdict.kind) {
       case "succeeded":
@@ -231,7 +231,7 @@ class RecordedAttempt implements AttemptTrace {
       case "dead":
         break;
     }
-    endBadly(span, causeOf(attempt), verdict.reason);
+    endBadly(span, causeOf(settlement), verdict.reason);
   }
 }
 
@@ -253,7 +253,7 @@ class RecordedCall implements CallTrace {
     const { status } = outcome;
     if (status !== null) span.setAttribute(ATTR_HTTP_RESPONSE_STATUS_CODE, status);
     if (outcome.kind === "delivered") span.end();
-    else endBadly(span, status === null ? causeOf(outcome) : String(status), outcome.error);
+    else endBadly(span, status === null ? causeOfFailure(outcome) : String(status), outcome.error);
   }
 }
 

@@ -48,7 +48,7 @@ export class StateReader {
     const { store } = this.#options;
     try {
       const [counts, hosts, workers] = await Promise.all([
-        store.counts(),
+        store.counts({ oldest: true }),
         store.heldHosts(),
         store.workers(WORKER_SEEN_WITHIN_MS),
       ]);

@@ -5,7 +5,7 @@ import { messageOf } from "../core/errors.ts";
 import { defaultRetryPolicy, type RetryPolicy } from "../core/retry.ts";
 import type { Judge } from "../core/settling.ts";
 import type { ClaimedTask, Settlement } from "../core/store.ts";
-import type { Delivery, Outcome, Transport } from "../core/transport.ts";
+import type { Delivery, Outcome, ReleaseCause, Transport } from "../core/transport.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { AttemptTrace, Tracing } from "../telemetry/tracing.ts";
 import type { Breakers } from "./policies.ts";
@@ -52,7 +52,7 @@ export class Dispatcher {
   /** A run of the task, its clock started. `leasedAtMonoMs` is when its lease was asked for. */
   begin(task: ClaimedTask, leasedAtMonoMs: number): Run {
     const { taskTimeoutMs, clock } = this.#options;
-    return new Run(task, callOf(task, taskTimeoutMs), clock.now(), leasedAtMonoMs);
+    return new Run(task, callOf(task, taskTimeoutMs), clock, leasedAtMonoMs);
   }
 
   /**
@@ -87,8 +87,8 @@ export class Dispatcher {
   }
 
   /** Gives a task back that is not to be delivered by this worker any more. */
-  giveBack(run: Run, reason: string): Settlement {
-    return this.#unsent(run, released(run, reason));
+  giveBack(run: Run, reason: string, cause: ReleaseCause): Settlement {
+    return this.#unsent(run, released(run, reason, cause));
   }
 
   /** The settlement of a run that ends without a delivery: as a probe it has told nothing. */
@@ -135,17 +135,27 @@ export class Dispatcher {
     });
   }
 
+  /** What was thrown may be anything, and may throw when a line is made of it. */
+  #logBreach(transport: string, thrown: unknown): void {
+    const message = "a transport broke its contract; it is not logged again";
+    try {
+      this.#options.logger.error({ err: thrown, transport }, message);
+    } catch {
+      this.#options.logger.error({ reason: messageOf(thrown), transport }, message);
+    }
+  }
+
   #broke(transport = "registry", thrown: unknown): Outcome {
     if (!this.#reported.has(transport)) {
       this.#reported.add(transport);
-      this.#options.logger.error(
-        { err: thrown, transport },
-        "a transport broke its contract; it is not logged again",
-      );
+      this.#logBreach(transport, thrown);
     }
-    return failure(`transport ${transport} broke: ${messageOf(thrown)}`, false);
+    return failure(`transport ${transport} broke: ${messageOf(thrown).slice(0, LONGEST_REASON)}`, false);
   }
 }
+
+/** Of what a transport threw, so many characters are kept with the attempt. */
+const LONGEST_REASON = 300;
 
 /** A transport may come from a plugin, whose types nobody has checked. */
 function isOutcome(value: unknown): boolean {
@@ -185,6 +195,7 @@ function failure(error: string, permanent: boolean): Outcome {
     kind: "failed",
     status: null,
     error,
+    cause: "other",
     responseExcerpt: null,
     permanent,
     retryAfterMs: null,

@@ -8,7 +8,7 @@ import {
   settlementBefore,
 } from "../core/settling.ts";
 import type { Settlement } from "../core/store.ts";
-import type { Outcome } from "../core/transport.ts";
+import type { Outcome, ReleaseCause } from "../core/transport.ts";
 import type { Run } from "./run.ts";
 
 /** The settlement of a run that must not be delivered any more; null when it is to be. */
@@ -29,11 +29,11 @@ export function settlementOf(run: Run, outcome: Outcome, judge: Judge): Settleme
     case null:
       return settlementAfter(run, outcome, judge);
     case "stopped":
-      return released(run, "worker stopped");
+      return released(run, "worker stopped", "stopped");
     // Whether another worker has it by now only the store knows: a stale release changes nothing, and a
     // timely one spares the task a counted crash.
     case "expired":
-      return released(run, "the lease ran out because the store could not be reached");
+      return released(run, "the lease ran out because the store could not be reached", "lease");
     // The store has already ended the task and only takes the attempt on record: the verdict has no effect.
     case "cancelled":
       return {
@@ -47,8 +47,8 @@ export function settlementOf(run: Run, outcome: Outcome, judge: Judge): Settleme
 }
 
 /** The settlement that gives a task back at once, uncharged. */
-export function released({ task }: Run, reason: string): Settlement {
-  return releasedTask(task, reason);
+export function released({ task }: Run, reason: string, cause: ReleaseCause): Settlement {
+  return releasedTask(task, reason, cause);
 }
 
 function overdue(timeoutMs: number): Outcome {
@@ -56,6 +56,7 @@ function overdue(timeoutMs: number): Outcome {
     kind: "failed",
     status: null,
     error: `no outcome within ${timeoutMs} ms, and the transport did not keep that timeout itself`,
+    cause: "timeout",
     responseExcerpt: null,
     permanent: false,
     retryAfterMs: null,

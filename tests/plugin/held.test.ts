@@ -50,6 +50,8 @@ describe("an outcome", () => {
       reason: "why",
     });
     expect(completed({ kind: "failed", retryAfterMs: 1.5 })).toMatchObject({ retryAfterMs: 2 });
+    expect(completed({ kind: "failed", cause: "dns" })).toMatchObject({ cause: "dns" });
+    expect(completed({ kind: "failed", cause: "the moon" })).not.toHaveProperty("cause");
   });
 
   test("that is none throws", () => {

@@ -1,7 +1,12 @@
 /** One round of a failover proof: a cluster under load, a fault, and the books compared afterwards. */
 
+import { inspectAll } from "../../src/core/inspection.ts";
+import { systemClock } from "../../src/runtime.ts";
 import { parseRedisUrl } from "../../src/store/redis/connection.ts";
+import { openExistingRedisStore } from "../../src/store/redis/store.ts";
+import { DEFAULT_SETTINGS } from "../conformance/store/harness.ts";
 import { type SentinelCluster, startSentinelCluster } from "../support/redis.ts";
+import { connect } from "../support/redis-store.ts";
 import { Books, type RoundReport } from "./failover-books.ts";
 import {
   freezePrimary,
@@ -34,6 +39,9 @@ export interface FailoverOptions {
   readonly frozenMs: number;
 }
 
+/** Where the load keeps its tasks: as failover-store-load.ts says, and where processes do that are not told. */
+const STORE_PREFIX = "failover";
+const PROCESS_PREFIX = "task-runner";
 const PASSWORD = "failover-data";
 const SENTINEL_PASSWORD = "failover-sentinel";
 const MIN_BEFORE_MS = 800;
@@ -71,11 +79,32 @@ export async function failoverRound(options: FailoverOptions): Promise<RoundRepo
     // What is held by a lease that nobody remembers comes again once it has run out: such a repetition counts too.
     await wait(leaseSec * 1_000 + 1_500);
     await load.explain(books);
+    for (const what of await brokenIn(cluster, options.level)) {
+      books.answered(performance.now(), { kind: "odd", what });
+    }
     return books.close(watch.switchedAt, drainedMs);
   } finally {
     watch.stop();
     await load.close();
     await cluster.stop();
+  }
+}
+
+/** What the failover has broken in the store, a line each: nothing, for a replica has each step whole or not at all. */
+async function brokenIn(cluster: SentinelCluster, level: Level): Promise<readonly string[]> {
+  const endpoint = { ...parseRedisUrl(cluster.url), sentinelPassword: SENTINEL_PASSWORD };
+  const store = await openExistingRedisStore({
+    connection: await connect(endpoint),
+    keyPrefix: level === "store" ? STORE_PREFIX : PROCESS_PREFIX,
+    durability: "primary",
+    settings: DEFAULT_SETTINGS,
+    clock: systemClock,
+  });
+  try {
+    const { violations } = await inspectAll(store, { limit: 250 });
+    return violations.map(({ kind, subject, detail }) => `${kind} at ${subject}: ${detail}`);
+  } finally {
+    await store.close();
   }
 }
 

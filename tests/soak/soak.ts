@@ -1,12 +1,19 @@
-/** The long form of the crash, failover and limit proofs, for a person: `bun run soak --proof all --rounds 10 --seed 1`. */
+/**
+ * The long form of the crash, failover and limit proofs, for a person: `bun run soak --proof all --rounds 10 --seed 1`;
+ * and chaos, all faults in turn for so long: `bun run soak --minutes 30 --seed 1`.
+ */
 
 import { parseArgs } from "node:util";
+import { chaosForMinutes } from "../chaos/main.ts";
 import { type Fault, failoverRound, type Level } from "./failover-round.ts";
 import { workerDeathRound } from "./failover-worker.ts";
 import { HOSTS_PROOFS } from "./held-hosts.ts";
 import { killRound, seeded, type Victim } from "./kill-round.ts";
 import { LIMITS_PROOFS } from "./limits.ts";
+import { METRICS_PROOFS } from "./metrics.ts";
+import { OVERLOAD_PROOFS } from "./overload.ts";
 import type { Proof, Result } from "./proof.ts";
+import { ROLLING_PROOFS } from "./rolling.ts";
 
 const LEASE_SEC = 3;
 /** What recovery may take beyond a lease that must run out first. */
@@ -89,9 +96,12 @@ const PROOFS: Readonly<Record<string, readonly Proof[]>> = {
   worker: [worker],
   ...LIMITS_PROOFS,
   ...HOSTS_PROOFS,
+  ...ROLLING_PROOFS,
+  ...OVERLOAD_PROOFS,
+  ...METRICS_PROOFS,
   limits: Object.values(LIMITS_PROOFS).flat(),
 };
-/** Rounds where nobody says: the proofs of limits and of hosts take minutes, and depend little on the moment. */
+/** Rounds where nobody says: the proofs of limits, of hosts and those that follow them take minutes, and depend little on the moment. */
 const ROUNDS = 20;
 const LIMITS_ROUNDS = 1;
 
@@ -100,9 +110,13 @@ const { values } = parseArgs({
     proof: { type: "string", default: "kill" },
     rounds: { type: "string" },
     seed: { type: "string", default: "1" },
+    minutes: { type: "string" },
   },
 });
-const rounds = Number(values.rounds ?? (/^(?:limits|hosts)/.test(values.proof) ? LIMITS_ROUNDS : ROUNDS));
+const minutes = values.minutes === undefined ? null : Number(values.minutes);
+const rounds = Number(
+  values.rounds ?? (/^(?:limits|hosts|rolling|metrics|overload)/.test(values.proof) ? LIMITS_ROUNDS : ROUNDS),
+);
 const firstSeed = Number(values.seed);
 const chosen = values.proof === "all" ? [...new Set(Object.values(PROOFS).flat())] : PROOFS[values.proof];
 if (
@@ -110,15 +124,19 @@ if (
   !Number.isInteger(rounds) ||
   rounds < 1 ||
   rounds > 10_000 ||
-  !Number.isInteger(firstSeed)
+  !Number.isInteger(firstSeed) ||
+  (minutes !== null && !(minutes > 0 && minutes <= 1_440))
 ) {
   const names = [...Object.keys(PROOFS), "all"].join("|");
   console.error(`usage: bun run soak [--proof ${names}] [--rounds 1..10000] [--seed INTEGER]`);
+  console.error("   or: bun run soak --minutes 1..1440 [--seed INTEGER]");
   process.exit(2);
 }
 
 // Servers that a round has started end with this process, which a signal alone would not see to.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
+
+if (minutes !== null) process.exit((await chaosForMinutes(minutes, firstSeed)) ? 0 : 1);
 
 let passed = 0;
 let failed = 0;

@@ -1,9 +1,9 @@
-/** Causes of failures, told from the very words that transports use. */
+/** Causes of failures, as the transport of HTTP tells them, and of what else ends leases. */
 
 import { describe, expect, test } from "bun:test";
 import type { Delivery } from "../../src/core/transport.ts";
 import { systemClock } from "../../src/runtime.ts";
-import { causeOf } from "../../src/telemetry/causes.ts";
+import { causeOf, causeOfFailure } from "../../src/telemetry/causes.ts";
 import { createHttpTransport } from "../../src/transport/http/http.ts";
 import { startTarget } from "../support/target.ts";
 import { newTarget } from "../support/tasks.ts";
@@ -28,9 +28,7 @@ async function causeOfCalling(
   };
   try {
     const outcome = await transport.deliver(delivery, new AbortController().signal);
-    if (outcome.kind === "deferred") return outcome.kind;
-    const error = outcome.kind === "failed" ? outcome.error : null;
-    return causeOf({ status: outcome.status, error });
+    return outcome.kind === "failed" ? causeOfFailure(outcome) : outcome.kind;
   } finally {
     await transport.close();
   }
@@ -38,7 +36,7 @@ async function causeOfCalling(
 
 describe("the cause of a delivery that failed", () => {
   for (const [reply, cause] of [
-    [200, "ok"],
+    [200, "delivered"],
     [302, "status_3xx"],
     [404, "status_4xx"],
     [429, "status_429"],
@@ -75,8 +73,23 @@ describe("the cause of a delivery that failed", () => {
     expect(await causeOfCalling("http://127.0.0.1:9/", { allowPrivate: false })).toBe("forbidden");
   });
 
-  test("of a task that died without an attempt is crashes, and of anything else other", () => {
-    expect(causeOf(null)).toBe("crashes");
-    expect(causeOf({ status: null, error: "the consumer said so" })).toBe("other");
+  test("of an answer whose head came and whose end did not is timeout, whatever its status", async () => {
+    const start = (stream: ReadableStreamDefaultController) => stream.enqueue(new Uint8Array([46]));
+    await using target = await startTarget(() => ({ status: 503, body: new ReadableStream({ start }) }));
+    expect(await causeOfCalling(target.url, { timeoutMs: 500 })).toBe("timeout");
+  });
+});
+
+describe("the cause of a settlement", () => {
+  const attempt = { number: 1, startedAtMs: 0, durationMs: 1, responseExcerpt: null, worker: "w" };
+
+  test("is what was told, or else the status, or else other", () => {
+    const failed = { ...attempt, status: 503, error: "timed out after 1 s" };
+    expect(causeOf({ attempt: failed, cause: "timeout" })).toBe("timeout");
+    expect(causeOf({ attempt: failed })).toBe("status_5xx");
+    expect(causeOf({ attempt: { ...failed, status: null } })).toBe("other");
+    expect(causeOf({ attempt: { ...failed, error: null } })).toBe("ok");
+    expect(causeOf({ attempt: null, cause: "crashes" })).toBe("crashes");
+    expect(causeOf({ attempt: null })).toBe("other");
   });
 });

@@ -15,6 +15,7 @@ function manualTimers() {
   return {
     clock: {
       now: () => 0,
+      monoMs: () => 0,
       after: (delayMs: number, fire: () => void) => {
         const timer = { delayMs, fire };
         waiting.add(timer);

@@ -94,6 +94,7 @@ describe("a resolver that does not answer", () => {
   const timers: { readonly delayMs: number; readonly fire: () => void }[] = [];
   const clock = {
     now: () => 0,
+    monoMs: () => 0,
     after: (delayMs: number, fire: () => void) => {
       const timer = { delayMs, fire };
       timers.push(timer);
@@ -150,6 +151,7 @@ describe("the hosts that a client may have called", () => {
         kind: "failed",
         status: null,
         error: 'host "127.0.0.1" is not among the client\'s allowed_hosts',
+        cause: "forbidden",
         responseExcerpt: null,
         permanent: true,
         retryAfterMs: null,

@@ -6,6 +6,7 @@ import { createHttpTransport, type HttpTransportOptions } from "../../src/transp
 /** Real time. */
 export const realClock: Clock = {
   now: () => Date.now(),
+  monoMs: () => performance.now(),
   after: (delayMs, fire) => {
     const timer = setTimeout(fire, delayMs);
     return () => clearTimeout(timer);

@@ -396,6 +396,7 @@ describe("at dispatch, where private addresses are not allowed", () => {
           kind: "failed",
           status: null,
           error: "name does not resolve: nobody.invalid",
+          cause: "dns",
           responseExcerpt: null,
           permanent: false,
           retryAfterMs: null,

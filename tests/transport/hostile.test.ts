@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Socket } from "node:net";
 import { gzipSync } from "node:zlib";
-import type { Outcome, Transport } from "../../src/core/transport.ts";
+import type { FailureCause, Outcome, Transport } from "../../src/core/transport.ts";
 import { createNodeDialler } from "../../src/transport/http/dial-node.ts";
 import { MAX_RESPONSE_BYTES } from "../../src/transport/http/response.ts";
 import { deliveryTo, unaborted } from "../conformance/transport.ts";
@@ -12,10 +12,11 @@ import { httpTransport, realClock } from "./fixtures.ts";
 
 const MIB = 1024 * 1024;
 
-const failure = (error: string): Outcome => ({
+const failure = (error: string, cause: FailureCause): Outcome => ({
   kind: "failed",
   status: null,
   error,
+  cause,
   responseExcerpt: null,
   permanent: false,
   retryAfterMs: null,
@@ -40,16 +41,18 @@ function hostileTargets(transport: Transport): void {
 
     test("where nobody listens", async () => {
       const delivery = deliveryTo(`http://127.0.0.1:${await unusedPort()}/`);
-      expect(await transport.deliver(delivery, unaborted())).toEqual(failure("connection refused"));
+      expect(await transport.deliver(delivery, unaborted())).toEqual(
+        failure("connection refused", "connection"),
+      );
     });
 
     test("without an answer", async () => {
-      expect(await deliveredTo((socket) => socket.destroy())).toEqual(failure(closed));
+      expect(await deliveredTo((socket) => socket.destroy())).toEqual(failure(closed, "connection"));
     });
 
     test("within the head of its answer", async () => {
       expect(await deliveredTo((socket) => socket.end("HTTP/1.1 200 OK\r\nContent-Le"))).toEqual(
-        failure(closed),
+        failure(closed, "connection"),
       );
     });
 
@@ -67,7 +70,7 @@ function hostileTargets(transport: Transport): void {
     });
 
     test("by a reset, before its answer or within it", async () => {
-      expect(await deliveredTo((socket) => socket.resetAndDestroy())).toEqual(failure(closed));
+      expect(await deliveredTo((socket) => socket.resetAndDestroy())).toEqual(failure(closed, "connection"));
       const within = await deliveredTo((socket) => {
         socket.write("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf", () => socket.resetAndDestroy());
       });
@@ -76,7 +79,9 @@ function hostileTargets(transport: Transport): void {
 
     test("by closing its half, though it still listens", async () => {
       await using target = await startRawTarget((socket) => socket.end(), { allowHalfOpen: true });
-      expect(await transport.deliver(deliveryTo(target.url), unaborted())).toEqual(failure(closed));
+      expect(await transport.deliver(deliveryTo(target.url), unaborted())).toEqual(
+        failure(closed, "connection"),
+      );
     });
 
     test("except at the end of a body that its closing ends", async () => {
@@ -96,7 +101,7 @@ function hostileTargets(transport: Transport): void {
     ] as const) {
       test(`as ${what} has failed`, async () => {
         expect(await deliveredTo((socket) => socket.write(Buffer.from(bytes, "latin1")))).toEqual(
-          failure(error),
+          failure(error, "other"),
         );
       });
     }
@@ -144,7 +149,7 @@ function hostileTargets(transport: Transport): void {
         socket.write("HTTP/1.1 200 OK\r\nX-Slow: ");
         const drip = setInterval(() => (socket.destroyed ? clearInterval(drip) : socket.write("x")), 20);
       }, 300);
-      expect(outcome).toEqual(failure("timed out after 300 ms"));
+      expect(outcome).toEqual(failure("timed out after 300 ms", "timeout"));
     });
 
     test("sending one byte of a body at a time has failed when its time is over, with its status", async () => {
@@ -178,8 +183,8 @@ function hostileTargets(transport: Transport): void {
       );
       // Where they can be seen, more than a hundred are enough.
       expect([
-        failure("timed out after 300 ms"),
-        failure("provisional answers (1xx) without end"),
+        failure("timed out after 300 ms", "timeout"),
+        failure("provisional answers (1xx) without end", "other"),
       ]).toContainEqual(outcome);
       expect(grownBytes).toBeLessThan(64 * MIB);
     });

@@ -231,6 +231,7 @@ describe("a timeout", () => {
       kind: "failed",
       status: 200,
       error: "timed out after 200 ms",
+      cause: "timeout",
       responseExcerpt: null,
       permanent: false,
       retryAfterMs: null,
@@ -243,6 +244,7 @@ describe("a timeout", () => {
     const timers: { delayMs: number; fire: () => void }[] = [];
     const clock = {
       now: () => 0,
+      monoMs: () => 0,
       after: (delayMs: number, fire: () => void) => {
         timers.push({ delayMs, fire });
         return () => {};
@@ -264,6 +266,7 @@ describe("a timeout", () => {
     let armed = 0;
     const clock = {
       now: () => 0,
+      monoMs: () => 0,
       after: () => {
         armed++;
         return () => {

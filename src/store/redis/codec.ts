@@ -85,7 +85,7 @@ export function encodeTask(task: NewTask): readonly [head: string, what: string]
 function headOf(task: NewTask): string {
   const lane = `${rankOf(task.priority)}/${task.queue}/${task.clientId}`;
   const { name, idempotencyKey, orderingKey } = task;
-  const scheduled = task.scheduledAtMs === null ? "" : Math.max(0, task.scheduledAtMs).toString(36);
+  const scheduled = plannedText(task);
   const revision = task.clientRevision ?? "";
   if (task.retentionMs === null && name === null && idempotencyKey === null && orderingKey === null) {
     return `${lane},${scheduled},,,,${revision}`;
@@ -96,6 +96,12 @@ function headOf(task: NewTask): string {
   if (name !== null) scopes.push(`n/${task.queue}/${encodeURIComponent(name)}`);
   if (idempotencyKey !== null) scopes.push(`k/${task.clientId}/${encodeURIComponent(idempotencyKey)}`);
   return `${lane},${scheduled},${retention},${ordering},${scopes.join(" ")},${revision}`;
+}
+
+/** In base 36: a time, or "+" and what is to pass from acceptance on. */
+function plannedText({ scheduledAtMs, delayMs }: NewTask): string {
+  if (delayMs !== undefined) return `+${delayMs.toString(36)}`;
+  return scheduledAtMs === null ? "" : Math.max(0, scheduledAtMs).toString(36);
 }
 
 /** What a task is: the spec on one line, then the body. */
@@ -226,6 +232,7 @@ export function claimedTaskOf(
 ): ClaimedTask {
   const text = (index: number): string => String(fields[start + index]);
   const number = (index: number): number => Number(fields[start + index]);
+  const planned = fields[start + 2] ?? 0;
   const lane = lanes.get(text(7));
   if (lane === undefined) throw new Error("a claim named a lane that it did not describe");
   const fixed = parseFixed(text(1));
@@ -244,7 +251,8 @@ export function claimedTaskOf(
     failureCallbackUrl: fixed.failureCallbackUrl,
     rules: lane.rules,
     clientRules: lane.clientRules,
-    scheduledAtMs: number(2),
+    scheduledAtMs: typeof planned === "number" ? planned : Number.parseInt(planned, 10),
+    dueMs: typeof planned === "number" ? planned : dueIn(planned),
     firstAttemptAtMs: number(6) === 0 ? null : number(6),
     attempt: number(3) + 1,
     crashes: number(4),
@@ -252,6 +260,12 @@ export function claimedTaskOf(
     leaseUntilMs,
     isProbe: probes.length > 0 && probes.includes(text(0)),
   };
+}
+
+/** The second of two times with a comma between them; null where it is left out. */
+function dueIn(times: string): number | null {
+  const due = times.slice(times.indexOf(",") + 1);
+  return due === "" ? null : Number(due);
 }
 
 /** An attempt as a tuple, one line of a task's log. */

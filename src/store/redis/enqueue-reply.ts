@@ -28,7 +28,7 @@ export function answerOf(
         kind: "created",
         id: task.id,
         state: answer === "s" ? "scheduled" : "ready",
-        scheduledAtMs: task.scheduledAtMs ?? nowMs,
+        scheduledAtMs: task.scheduledAtMs ?? nowMs + (task.delayMs ?? 0),
       };
     }
     if (answer.length === ID_CHARS) return { kind: "duplicate", id: answer };

@@ -1,5 +1,6 @@
 /** The commands in Lua, one a file, each with what all of them share put in front. */
 
+import absent from "./lua/absent.lua" with { type: "text" };
 import accept from "./lua/accept.lua" with { type: "text" };
 import announce from "./lua/announce.lua" with { type: "text" };
 import audit from "./lua/audit.lua" with { type: "text" };
@@ -16,8 +17,11 @@ import held from "./lua/held.lua" with { type: "text" };
 import hold from "./lua/hold.lua" with { type: "text" };
 import holder from "./lua/holder.lua" with { type: "text" };
 import hosts from "./lua/hosts.lua" with { type: "text" };
+import inspect from "./lua/inspect.lua" with { type: "text" };
 import limits from "./lua/limits.lua" with { type: "text" };
 import listed from "./lua/listed.lua" with { type: "text" };
+import logged from "./lua/logged.lua" with { type: "text" };
+import oldest from "./lua/oldest.lua" with { type: "text" };
 import page from "./lua/page.lua" with { type: "text" };
 import purge from "./lua/purge.lua" with { type: "text" };
 import purgeStep from "./lua/purge_step.lua" with { type: "text" };
@@ -27,6 +31,7 @@ import record from "./lua/record.lua" with { type: "text" };
 import replay from "./lua/replay.lua" with { type: "text" };
 import replayMany from "./lua/replay_many.lua" with { type: "text" };
 import rescue from "./lua/rescue.lua" with { type: "text" };
+import restore from "./lua/restore.lua" with { type: "text" };
 import rows from "./lua/rows.lua" with { type: "text" };
 import settings from "./lua/settings.lua" with { type: "text" };
 import shared from "./lua/shared.lua" with { type: "text" };
@@ -73,6 +78,27 @@ export type Entry = readonly [token: string, json: string, mostEntries: number];
 
 /** All as text. */
 export type PurgeReply = [queue: string, started: string, removed: string, share: string];
+
+/** Part, where to begin, records, whether to mend, retentions, how long names stay taken, what the part asks for. */
+export type InspectArguments = readonly [
+  part: string,
+  begin: string,
+  limit: number,
+  repair: 0 | 1,
+  succeededMs: number,
+  deadMs: number,
+  namesMs: number,
+  ...asked: Argument[],
+];
+
+/** Where to go on, records looked at, things left out, four for each violation, what the part answers. */
+export type InspectReply = [
+  next: string,
+  looked: string,
+  skipped: string,
+  violations: string[],
+  answer: string[],
+];
 
 export type ChangeReply =
   | ["changed", row: readonly string[]]
@@ -134,6 +160,7 @@ export const SCRIPTS = {
     [place: string, ...rows: (readonly string[])[]]
   >("page", FREES_MEMORY, rows, page),
   counts: command<[], [counts: string[], lanes: string[]]>("counts", FREES_MEMORY, counts),
+  oldest: command<string[], string[]>("oldest", FREES_MEMORY, oldest),
   announce: command<[worker: string, info: string], number>("announce", FREES_MEMORY, announce),
   workers: command<[withinMs: number], string[]>("workers", FREES_MEMORY, workers),
   settings: command<
@@ -154,5 +181,13 @@ export const SCRIPTS = {
   record: command<Entry, number>("record", FREES_MEMORY, entries, record),
   hold: command<[host: string, forMs: number | "", most: number], number>("hold", FREES_MEMORY, hold),
   held: command<[limit: number], string[]>("held", FREES_MEMORY, held),
+  inspect: command<InspectArguments, InspectReply>("inspect", FREES_MEMORY, limits, inspect),
+  absent: command<string[], string[]>("absent", FREES_MEMORY, absent),
+  logged: command<[before: string, segments: number], [next: string, ...ids: string[]]>(
+    "logged",
+    FREES_MEMORY,
+    logged,
+  ),
+  restore: command<string[], string[]>("restore", NEEDS_MEMORY, limits, accept, restore),
   audit: command<[before: string, limit: number], string[]>("audit", FREES_MEMORY, audit),
 } as const;

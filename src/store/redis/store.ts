@@ -2,7 +2,8 @@
 
 import type { Clock } from "../../core/clock.ts";
 import { TaskRunnerError } from "../../core/errors.ts";
-import { priorityOf, rankOf } from "../../core/priority.ts";
+import type { Inspection, InspectionOptions } from "../../core/inspection.ts";
+import { rankOf } from "../../core/priority.ts";
 import {
   type AuditEntry,
   type AuditPage,
@@ -38,17 +39,21 @@ import {
   type TaskStore,
   type WorkerRecord,
 } from "../../core/store.ts";
-import { type NewTask, TASK_STATES, type Task, type TaskState } from "../../core/task.ts";
-import { encodeTask, type LaneName, parseLane, STATE_LETTERS, stateOf, taskOf } from "./codec.ts";
+import type { NewTask, Task, TaskState } from "../../core/task.ts";
+import { encodeTask, STATE_LETTERS, stateOf, taskOf } from "./codec.ts";
 import { Confirmations, type ConfirmingConnection, type WaitFor } from "./confirmations.ts";
+import { countsOf, Oldest } from "./counts.ts";
 import { answerOf } from "./enqueue-reply.ts";
 import { Errands } from "./errands.ts";
 import { Exchanges } from "./exchange.ts";
+import { inspectRedis } from "./inspect.ts";
 import { type Keys, keysUnder } from "./keys.ts";
 import { MemoryGauge } from "./memory.ts";
+import { type PromotionReport, PromotionWatch } from "./promotion.ts";
 import { assertWithin, cursorError } from "./requests.ts";
 import { type Argument, type Command, type Ends, SCRIPTS } from "./scripts.ts";
 import { firstSettings, Settings } from "./settings.ts";
+import { Spool } from "./spool.ts";
 
 /** The layout of the data that this build reads and writes. */
 export const SCHEMA_VERSION = 2;
@@ -68,6 +73,14 @@ export interface ScriptConnection extends ConfirmingConnection {
   close(): Promise<void>;
 }
 
+export interface SpoolOptions {
+  /** For how long an acknowledged task is remembered. */
+  readonly windowMs: number;
+  /** Calls `listener` each time the connection is back, until the returned function is called. */
+  onReconnect(listener: () => void): () => void;
+  tell(report: PromotionReport): void;
+}
+
 export interface RedisStoreOptions {
   readonly connection: ScriptConnection;
   /** Above every key; two stores with different prefixes share a Redis without touching. */
@@ -76,6 +89,8 @@ export interface RedisStoreOptions {
   readonly durability: "primary" | WaitFor;
   readonly settings: StoreSettings;
   readonly clock: Clock;
+  /** Hands in again what a new primary never had of what this store has acknowledged; not done without it. */
+  readonly spool?: SpoolOptions;
   /** Added to Redis' own time, in milliseconds; for a test that must see hours pass. */
   readonly skewMs?: () => number;
 }
@@ -85,6 +100,25 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<TaskSt
   const store = new RedisStore(options);
   await store.begin();
   return store;
+}
+
+/** Opens a store that is there already, and writes nothing; rejects with one clear line where there is none of this version. */
+export async function openExistingRedisStore(options: RedisStoreOptions): Promise<TaskStore> {
+  const { connection, keyPrefix } = options;
+  const version = await connection.command("HGET", keysUnder(keyPrefix).of("meta"), "version");
+  if (version === null) {
+    throw new TaskRunnerError("store_unavailable", `there is no store under the prefix ${keyPrefix}`);
+  }
+  assertVersion(Number(version));
+  return new RedisStore(options);
+}
+
+function assertVersion(version: number): void {
+  if (version === SCHEMA_VERSION) return;
+  throw new TaskRunnerError(
+    "store_unavailable",
+    `the store at this prefix has schema version ${version}, this build knows ${SCHEMA_VERSION}; run a matching task-runner`,
+  );
 }
 
 class RedisStore implements TaskStore {
@@ -101,6 +135,10 @@ class RedisStore implements TaskStore {
   readonly #memory: MemoryGauge;
   readonly #exchanges: Exchanges;
   readonly #errands: Errands;
+  readonly #oldest = new Oldest((numbers) => this.#run(SCRIPTS.oldest, ...numbers));
+  readonly #spool: Spool | null;
+  readonly #promotions: PromotionWatch | null = null;
+  #forgetReconnects: () => void = () => {};
   readonly #listeners = new Set<(hint: StoreHint) => void>();
   #unsubscribe: (() => void) | null = null;
   readonly #underWay = new Set<Promise<unknown>>();
@@ -129,13 +167,35 @@ class RedisStore implements TaskStore {
     this.#skewMs = options.skewMs ?? (() => 0);
     this.#memory = new MemoryGauge(connection, clock, settings.maxBytes);
     this.#errands = new Errands(() => clock.now() + this.#skewMs());
+    this.#spool = options.spool === undefined ? null : new Spool(options.spool.windowMs);
+    if (options.spool !== undefined && this.#spool !== null) {
+      const promotions = this.#promotionWatch(this.#spool, options.spool);
+      this.#promotions = promotions;
+      this.#forgetReconnects = options.spool.onReconnect(() => promotions.reconnected());
+    }
     const run = (args: readonly Argument[]) => this.#confirmed(SCRIPTS.exchange, this.#args(...args));
     this.#exchanges = new Exchanges(run, this.#ends(), crypto.randomUUID(), (inMs) =>
       this.#errands.leaseEndsIn(inMs),
     );
   }
 
+  #promotionWatch(spool: Spool, { tell }: SpoolOptions): PromotionWatch {
+    return new PromotionWatch({
+      spool,
+      clock: this.#clock,
+      info: async () => String(await this.#connection.command("INFO")),
+      absent: (ids) => this.#run(SCRIPTS.absent, ...ids),
+      logged: (before, segments) => this.#run(SCRIPTS.logged, before, segments),
+      restore: (tasks) => {
+        const args = this.#args(...tasks.flatMap(({ head, what }) => [head, what]));
+        return this.#whileOpen(() => this.#durably(SCRIPTS.restore, args));
+      },
+      tell,
+    });
+  }
+
   async begin(): Promise<void> {
+    await this.#promotions?.begin();
     const { defaultTier } = this.#settings;
     const [found, ...tiers] = await this.#run(
       SCRIPTS.begin,
@@ -143,13 +203,7 @@ class RedisStore implements TaskStore {
       defaultTier,
       ...firstSettings(this.#clock.now() + this.#skewMs()),
     );
-    const version = Number(found);
-    if (version !== SCHEMA_VERSION) {
-      throw new TaskRunnerError(
-        "store_unavailable",
-        `the store at this prefix has schema version ${version}, this build knows ${SCHEMA_VERSION}; run a matching task-runner`,
-      );
-    }
+    assertVersion(Number(found));
     if (tiers.includes(defaultTier)) return;
     throw new TaskRunnerError(
       "validation_failed",
@@ -171,6 +225,7 @@ class RedisStore implements TaskStore {
     }
     await this.#memory.assertRoom(tasks.length, bytes);
     const reply = await this.#durably(SCRIPTS.enqueue, args);
+    this.#spool?.keep(args, reply, bytes, this.#clock.monoMs());
     return { ...answerOf(tasks, reply), durability: this.#durability };
   }
 
@@ -201,32 +256,19 @@ class RedisStore implements TaskStore {
     return { tasks, nextCursor: place === "0" ? null : CURSOR_PREFIX + Number(place).toString(36) };
   }
 
-  async counts(): Promise<readonly LaneCounts[]> {
+  async counts(ask?: { readonly oldest: boolean }): Promise<readonly LaneCounts[]> {
     const [counts, lanes] = await this.#run(SCRIPTS.counts);
-    const names = new Map<string, LaneName>();
-    for (const [field, value] of pairs(lanes)) {
-      if (field.startsWith("i")) names.set(field.slice(1), parseLane(value));
-    }
-    const sums = new Map<string, { lane: LaneName; states: Record<TaskState, number> }>();
-    for (const [field, value] of pairs(counts)) {
-      const lane = names.get(field.slice(1));
-      if (lane === undefined) continue;
-      const key = `${lane.queue}/${lane.rank}`;
-      const sum = sums.get(key) ?? { lane, states: noTasks() };
-      sum.states[stateOf(field[0] ?? "")] += Number(value);
-      sums.set(key, sum);
-    }
-    return [...sums.entries()]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([, { lane, states }]) => ({ queue: lane.queue, priority: priorityOf(lane.rank), states }));
+    const counted = countsOf(counts, lanes);
+    return ask?.oldest === true ? this.#oldest.addTo(counted) : counted.sums;
   }
 
   cancel(id: string): Promise<ChangeResult> {
     return this.#change(id, "cancel");
   }
 
-  reschedule(id: string, { scheduledAtMs, priority }: Reschedule): Promise<ChangeResult> {
-    return this.#change(id, "move", scheduledAtMs ?? "", priority === undefined ? "" : rankOf(priority));
+  reschedule(id: string, { scheduledAtMs, delayMs, priority }: Reschedule): Promise<ChangeResult> {
+    const to = delayMs === undefined ? (scheduledAtMs ?? "") : `+${delayMs}`;
+    return this.#change(id, "move", to, priority === undefined ? "" : rankOf(priority));
   }
 
   runNow(id: string): Promise<ChangeResult> {
@@ -352,8 +394,10 @@ class RedisStore implements TaskStore {
     return this.#kept.queueUse(names);
   }
 
-  purge(queue: string, audit: AuditEntry): Promise<void> {
-    return this.#kept.purge(queue, audit);
+  async purge(queue: string, audit: AuditEntry): Promise<void> {
+    const askedMonoMs = this.#clock.monoMs();
+    await this.#kept.purge(queue, audit);
+    this.#spool?.purged(queue, askedMonoMs);
   }
 
   purgeStep(limit: number): Promise<PurgeProgress | null> {
@@ -389,6 +433,10 @@ class RedisStore implements TaskStore {
     return this.#kept.audit(request);
   }
 
+  inspect(options: InspectionOptions): Inspection {
+    return inspectRedis((...args) => this.#run(SCRIPTS.inspect, ...args), this.#settings, options);
+  }
+
   onHint(listener: (hint: StoreHint) => void): () => void {
     this.#listeners.add(listener);
     this.#unsubscribe ??= this.#connection.subscribe(this.#keys.hints, (message) => this.#hear(message));
@@ -411,6 +459,8 @@ class RedisStore implements TaskStore {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#forgetReconnects();
+    await this.#promotions?.close();
     this.#unsubscribe?.();
     this.#listeners.clear();
     await Promise.allSettled(this.#underWay);
@@ -438,6 +488,7 @@ class RedisStore implements TaskStore {
     const reply = await this.#whileOpen(() => this.#durably(SCRIPTS.change, args));
     if (reply[0] === "missing") return { kind: "not_found" };
     if (reply[0] === "conflict") return { kind: "conflict", state: stateOf(reply[1]) };
+    if (what[0] === "cancel") this.#spool?.cancelled(id);
     return { kind: "changed", task: taskOf(reply[1]) };
   }
 
@@ -507,14 +558,6 @@ class RedisStore implements TaskStore {
     if (this.#closed)
       throw new TaskRunnerError("store_unavailable", "the store is closed", { retryAfterSec: 1 });
   }
-}
-
-function noTasks(): Record<TaskState, number> {
-  return Object.fromEntries(TASK_STATES.map((state) => [state, 0])) as Record<TaskState, number>;
-}
-
-function* pairs(flat: readonly string[]): Generator<readonly [string, string]> {
-  for (let at = 0; at + 1 < flat.length; at += 2) yield [flat[at] ?? "", flat[at + 1] ?? ""];
 }
 
 function parseCursor(cursor: string): string {

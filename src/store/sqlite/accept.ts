@@ -10,7 +10,11 @@ import type { Database } from "./database.ts";
 import type { LaneSet, Lanes } from "./lanes.ts";
 import type { Names } from "./names.ts";
 import type { Orderings } from "./orderings.ts";
+import type { Promotions } from "./promotions.ts";
 import type { Windows } from "./windows.ts";
+
+/** Due tasks that go to their lanes before a task of an ordering key is taken in. */
+const MAX_PROMOTED = 100;
 
 function prepareAll(db: Database) {
   return {
@@ -48,6 +52,7 @@ export class Acceptance {
   readonly #names: Names;
   readonly #orderings: Orderings;
   readonly #windows: Windows;
+  readonly #promotions: Promotions;
   readonly #settings: StoreSettings;
 
   constructor(
@@ -56,6 +61,7 @@ export class Acceptance {
     names: Names,
     orderings: Orderings,
     windows: Windows,
+    promotions: Promotions,
     settings: StoreSettings,
   ) {
     this.#statements = prepareAll(db);
@@ -64,6 +70,7 @@ export class Acceptance {
     this.#names = names;
     this.#orderings = orderings;
     this.#windows = windows;
+    this.#promotions = promotions;
     this.#settings = settings;
   }
 
@@ -77,6 +84,9 @@ export class Acceptance {
       let sooner = false;
       let nextDueMs: number | undefined;
       const known = this.#known(tasks);
+      // One that fell due before may be the next of the same key, and nobody has claimed since.
+      if (tasks.some(({ orderingKey }) => orderingKey !== null))
+        this.#promotions.promote(lanes, MAX_PROMOTED, nowMs);
       const results = tasks.map((task): EnqueueResult => {
         const told = known.get(task.id);
         if (told !== undefined) return told;
@@ -88,7 +98,7 @@ export class Acceptance {
         if (dueMs > nowMs) nextDueMs ??= this.#statements.nextDue.get()?.due ?? Number.POSITIVE_INFINITY;
         if (dueMs === nowMs || dueMs < (nextDueMs ?? 0)) sooner = true;
         this.#insert(lanes, task, seq, dueMs, nowMs, scopes);
-        const created = createdOf(task.id, dueMs > nowMs, task.scheduledAtMs ?? nowMs);
+        const created = createdOf(task.id, dueMs > nowMs, plannedMs(task, nowMs));
         known.set(task.id, created);
         return created;
       });
@@ -144,7 +154,7 @@ export class Acceptance {
       STATE[state],
       dueMs,
       nowMs,
-      task.scheduledAtMs ?? nowMs,
+      plannedMs(task, nowMs),
       task.retentionMs,
       ordering,
       scopes.length > 0 ? 1 : 0,
@@ -171,7 +181,10 @@ export class Acceptance {
 const scopesOf = (task: NewTask): string[] =>
   task.name === null && task.idempotencyKey === null ? [] : namesOf(task);
 
-const dueMsOf = (task: NewTask, nowMs: number): number => Math.max(task.scheduledAtMs ?? nowMs, nowMs);
+const plannedMs = ({ scheduledAtMs, delayMs = 0 }: NewTask, nowMs: number): number =>
+  scheduledAtMs ?? nowMs + delayMs;
+
+const dueMsOf = (task: NewTask, nowMs: number): number => Math.max(plannedMs(task, nowMs), nowMs);
 
 const createdOf = (id: string, isScheduled: boolean, scheduledAtMs: number): EnqueueResult => ({
   kind: "created",

@@ -104,7 +104,8 @@ export class Changes {
       row.lane = lane.id;
       row.rank = rank;
     }
-    if (change.scheduledAtMs !== undefined) this.#move(lanes, row, from, change.scheduledAtMs, nowMs);
+    const toMs = change.delayMs === undefined ? change.scheduledAtMs : nowMs + change.delayMs;
+    if (toMs !== undefined) this.#move(lanes, row, from, toMs, nowMs);
     this.#write(row);
     return { kind: "changed", task: taskOf(row) };
   }

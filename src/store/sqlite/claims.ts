@@ -3,13 +3,13 @@
 import { PRIORITIES, PriorityTurns } from "../../core/priority.ts";
 import type { Claim, ClaimedTask, ClaimRequest } from "../../core/store.ts";
 import type { Aside, Asides } from "./aside.ts";
-import { type ClaimRow, claimedTaskOf, STATE, type TaskRow } from "./codec.ts";
+import { type ClaimRow, claimedTaskOf, STATE } from "./codec.ts";
 import type { Database } from "./database.ts";
 import { deal, type Room, type Seat } from "./deal.ts";
 import type { Flow } from "./flows.ts";
 import type { Holds } from "./holds.ts";
 import type { Lane, LaneSet } from "./lanes.ts";
-import type { Orderings } from "./orderings.ts";
+import type { Promotions } from "./promotions.ts";
 
 /** Due tasks promoted in one claim, as a multiple of those it takes: enough that waiting for promotion never limits it. */
 const PROMOTE_FACTOR = 2;
@@ -21,21 +21,16 @@ const MAX_HELD_BACK = 1_000;
 const WIDE_LOOK = 256;
 
 const SELECT_CLAIM = `
-  SELECT t.seq, t.id, t.scheduled_ms, t.attempts, t.crashes, t.fence, t.first_attempt_ms, s.spec, s.body
+  SELECT t.seq, t.id, t.due_ms, t.scheduled_ms, t.attempts, t.crashes, t.fence, t.first_attempt_ms, s.spec, s.body
   FROM tasks t JOIN specs s ON s.seq = t.seq`;
 
 const RANKS = PRIORITIES.map((_, rank) => rank);
 
 function prepareAll(db: Database) {
   return {
-    due: db.prepare<Pick<TaskRow, "seq" | "lane" | "state" | "ordering">>(
-      `SELECT seq, lane, state, ordering FROM tasks
-       WHERE state IN (${STATE.scheduled}, ${STATE.retrying}) AND due_ms <= ? ORDER BY due_ms, seq LIMIT ?`,
-    ),
     nextDue: db.prepare<{ due: number | null }>(
       `SELECT min(due_ms) AS due FROM tasks WHERE state IN (${STATE.scheduled}, ${STATE.retrying})`,
     ),
-    promote: db.prepare("UPDATE tasks SET state = ? WHERE seq = ?"),
     head: db.prepare<ClaimRow>(
       `${SELECT_CLAIM} WHERE t.lane = ? AND t.state = ${STATE.ready} ORDER BY t.due_ms, t.seq LIMIT ?`,
     ),
@@ -63,15 +58,15 @@ interface Taking {
 /** Leases waiting tasks to workers. */
 export class Claims {
   readonly #statements: ReturnType<typeof prepareAll>;
-  readonly #orderings: Orderings;
+  readonly #promotions: Promotions;
   readonly #holds: Holds;
   readonly #asides: Asides;
   /** Whose turn it is among the priorities; each process keeps its own, so all of them together keep the weights. */
   readonly #turns = new PriorityTurns();
 
-  constructor(db: Database, orderings: Orderings, holds: Holds, asides: Asides) {
+  constructor(db: Database, promotions: Promotions, holds: Holds, asides: Asides) {
     this.#statements = prepareAll(db);
-    this.#orderings = orderings;
+    this.#promotions = promotions;
     this.#holds = holds;
     this.#asides = asides;
   }
@@ -82,7 +77,7 @@ export class Claims {
     // From a queue that is for workers nothing is handed out by its name.
     if (pulled !== null && !lanes.flows.isPull(pulled.id)) return { tasks: [], nextInMs: null };
     const promoted = Math.max(request.limit * PROMOTE_FACTOR, MIN_PROMOTED);
-    this.#promote(lanes, promoted, nowMs);
+    this.#promotions.promote(lanes, promoted, nowMs);
     const hosts = this.#holds.outline();
     if (hosts.ended === 1) this.#holds.bringBack(lanes, promoted);
     for (const queue of lanes.flows.due()) lanes.flows.touch(queue, request.limit);
@@ -182,6 +177,8 @@ export class Claims {
       if (lane.ready === 0) lanes.keep(lane);
       else lanes.parkAgain(lane, lanes.flows.room(client) <= 0 ? client : pulled);
       lanes.flows.touch(client, 0);
+      // It may be its next token that consumers wait for from now on.
+      lanes.flows.touch(pulled, 0);
       return;
     }
     const blocks = [client, queue].find((flow) => lanes.flows.room(flow) <= 0);
@@ -236,14 +233,6 @@ export class Claims {
     lanes.count(lane, from, "running", count);
     lanes.flows.take(lanes.flows.get("client", lane.client), count);
     lanes.flows.take(lanes.flows.get("queue", lane.queue), count);
-  }
-
-  #promote(lanes: LaneSet, limit: number, nowMs: number): void {
-    for (const row of this.#statements.due.all(nowMs, limit)) {
-      const state = this.#orderings.arrive(row);
-      this.#statements.promote.run(STATE[state], row.seq);
-      lanes.count(lanes.get(row.lane), row.state === STATE.retrying ? "retrying" : "scheduled", state);
-    }
   }
 
   /** How long until a task falls due, a queue's next token comes or a host is probed: 0 when it is time already. */

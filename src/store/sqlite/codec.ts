@@ -214,6 +214,7 @@ export function taskOf(row: FullRow): Task {
 export interface ClaimRow extends SpecRow {
   seq: number;
   id: string;
+  due_ms: number;
   scheduled_ms: number;
   attempts: number;
   crashes: number;
@@ -248,6 +249,8 @@ export function claimedTaskOf(
     rules,
     clientRules,
     scheduledAtMs: row.scheduled_ms,
+    // The fence of a lease is the time at which it began, or later: one at or after the due time was for this very run.
+    dueMs: row.fence < row.due_ms ? row.due_ms : null,
     firstAttemptAtMs: row.first_attempt_ms,
     attempt: row.attempts + 1,
     crashes: row.crashes,

@@ -104,6 +104,21 @@ export class Database {
     }
   }
 
+  /** Runs `work`, which only reads, at one instant of the file; nobody who writes waits for it. */
+  snapshot<T>(work: () => T): T {
+    this.#assertOpen();
+    try {
+      this.#db.exec("BEGIN");
+      try {
+        return work();
+      } finally {
+        this.#db.exec("ROLLBACK");
+      }
+    } catch (thrown) {
+      throw asStoreError(thrown);
+    }
+  }
+
   /** Runs `work` outside a transaction, for a single reading statement. */
   read<T>(work: () => T): T {
     this.#assertOpen();

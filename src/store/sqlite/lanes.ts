@@ -265,14 +265,23 @@ export class LaneSet {
   /** Lets lanes go on that wait for a client or a queue: of each priority the `count` that have waited longest. */
   #unpark(flow: Flow, count: number): void {
     for (const rank of PRIORITIES.keys()) {
-      const rows = this.#statements.parked[flow.kind].all(flow.id, rank, count);
-      for (const row of rows) {
-        const lane = this.#byId.get(row.id) ?? this.#remember(row);
-        this.#endParking(lane);
-        // A turn that its limit has cut short is gone on with before others have theirs.
-        if (lane.credit > 0 && !this.flows.isPull(lane.queue)) lane.turn = this.#turnBefore(rank);
-        this.#unparked += 1;
-        this.#dirty.add(lane);
+      let left = count;
+      while (left > 0) {
+        const rows = this.#statements.parked[flow.kind].all(flow.id, rank, left);
+        const whole = rows.length < left;
+        for (const row of rows) {
+          const lane = this.#byId.get(row.id) ?? this.#remember(row);
+          this.#endParking(lane);
+          this.#dirty.add(lane);
+          // One that waits with its pull queue from now on may wait there for good: it takes no other lane's place.
+          if (this.flows.isPull(lane.queue)) continue;
+          // A turn that its limit has cut short is gone on with before others have theirs.
+          if (lane.credit > 0) lane.turn = this.#turnBefore(rank);
+          this.#unparked += 1;
+          left -= 1;
+        }
+        if (whole) break;
+        this.flush();
       }
     }
   }

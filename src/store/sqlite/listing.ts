@@ -1,7 +1,7 @@
 /** Reading tasks: one by its id, many by a filter with a cursor that stays true while tasks change. */
 
 import { priorityOf } from "../../core/priority.ts";
-import type { LaneCounts, TaskFilter, TaskPage } from "../../core/store.ts";
+import { type LaneCounts, MAX_LANES_LOOKED_AT, type TaskFilter, type TaskPage } from "../../core/store.ts";
 import type { Task } from "../../core/task.ts";
 import { type FullRow, SELECT_FULL, STATE, taskOf } from "./codec.ts";
 import { badCursor } from "./cursor.ts";
@@ -27,6 +27,14 @@ interface CountRow {
   cancelled: number;
 }
 
+/** A lane with something to claim, and since when its first task has waited for that. */
+interface HeadRow {
+  id: number;
+  queue: string;
+  rank: number;
+  since: number | null;
+}
+
 function prepareAll(db: Database) {
   return {
     full: db.prepare<FullRow>(`${SELECT_FULL} WHERE t.id = ?`),
@@ -45,6 +53,12 @@ function prepareAll(db: Database) {
          sum(retrying) AS retrying, sum(succeeded) AS succeeded, sum(dead) AS dead, sum(cancelled) AS cancelled
        FROM lanes GROUP BY queue, rank ORDER BY queue, rank`,
     ),
+    heads: db.prepare<HeadRow>(
+      `SELECT l.id, l.queue, l.rank,
+         (SELECT max(t.due_ms, t.fence) FROM tasks t
+          WHERE t.lane = l.id AND t.state = ${STATE.ready} ORDER BY t.due_ms, t.seq LIMIT 1) AS since
+       FROM lanes l WHERE l.id > ? AND l.ready > 0 ORDER BY l.id LIMIT ${MAX_LANES_LOOKED_AT}`,
+    ),
   };
 }
 
@@ -52,6 +66,8 @@ function prepareAll(db: Database) {
 export class Listing {
   readonly #statements: ReturnType<typeof prepareAll>;
   readonly #db: Database;
+  /** The lane at which the last look at the first tasks of lanes ended; 0 where it came to the end. */
+  #lookedUpTo = 0;
 
   constructor(db: Database) {
     this.#statements = prepareAll(db);
@@ -98,6 +114,21 @@ export class Listing {
   counts(): LaneCounts[] {
     const rows = this.#db.read(() => this.#statements.counts.all());
     return rows.map(({ queue, rank, ...states }) => ({ queue, priority: priorityOf(rank), states }));
+  }
+
+  /** The same, with the time that the oldest task of each has waited to be claimed. */
+  countsAndOldest(nowMs: number): LaneCounts[] {
+    const heads = this.#db.read(() => this.#statements.heads.all(this.#lookedUpTo));
+    this.#lookedUpTo = heads.length < MAX_LANES_LOOKED_AT ? 0 : (heads.at(-1)?.id ?? 0);
+    const since = new Map<string, number>();
+    for (const head of heads) {
+      const key = `${priorityOf(head.rank)} ${head.queue}`;
+      if (head.since !== null) since.set(key, Math.min(head.since, since.get(key) ?? head.since));
+    }
+    return this.counts().map((lane) => {
+      const sinceMs = since.get(`${lane.priority} ${lane.queue}`);
+      return sinceMs === undefined ? lane : { ...lane, oldestReadyMs: Math.max(0, nowMs - sinceMs) };
+    });
   }
 }
 

@@ -236,7 +236,7 @@ function fillSettings(db: DatabaseSync, { defaultTier, nowMs }: Seed): void {
 }
 
 /** The version this build reads and writes. */
-const SCHEMA_VERSION = MIGRATIONS.length;
+export const SCHEMA_VERSION = MIGRATIONS.length;
 
 /** Marks the file as ours, so that another program's database is not taken for one ("TskR"). */
 const APPLICATION_ID = 0x54736b52;

@@ -2,6 +2,7 @@
 
 import type { Clock } from "../../core/clock.ts";
 import { TaskRunnerError } from "../../core/errors.ts";
+import type { Inspection, InspectionOptions } from "../../core/inspection.ts";
 import {
   type AuditEntry,
   type AuditPage,
@@ -45,10 +46,12 @@ import { Claims } from "./claims.ts";
 import { Database } from "./database.ts";
 import { Flows } from "./flows.ts";
 import { Holds } from "./holds.ts";
+import { inspectSqlite } from "./inspect.ts";
 import { type LaneSet, Lanes } from "./lanes.ts";
 import { Listing } from "./listing.ts";
 import { Names } from "./names.ts";
 import { Orderings } from "./orderings.ts";
+import { Promotions } from "./promotions.ts";
 import { Purges } from "./purges.ts";
 import { Retention } from "./retention.ts";
 import { Rules } from "./rules.ts";
@@ -86,6 +89,8 @@ class SqliteStore implements TaskStore {
   readonly #db: Database;
   readonly #clock: Clock;
   readonly #durability: Durability;
+  readonly #dedupWindowMs: number;
+  readonly #orderings: Orderings;
   readonly #lanes: Lanes;
   readonly #holds: Holds;
   readonly #acceptance: Acceptance;
@@ -110,6 +115,8 @@ class SqliteStore implements TaskStore {
     this.#durability = db.inMemory ? "memory" : "disk";
     const names = new Names(db, settings.dedupWindowMs);
     const orderings = new Orderings(db);
+    this.#orderings = orderings;
+    this.#dedupWindowMs = settings.dedupWindowMs;
     const holds = new Holds(db);
     this.#holds = holds;
     this.#windows = new Windows(db);
@@ -117,8 +124,9 @@ class SqliteStore implements TaskStore {
     this.#settings = new Settings(db, this.#windows, this.#audit, holds);
     this.#assertTier(settings.defaultTier);
     this.#lanes = new Lanes(db, new Rules(db, settings.defaultTier), new Flows(db));
-    this.#acceptance = new Acceptance(db, this.#lanes, names, orderings, this.#windows, settings);
-    this.#claims = new Claims(db, orderings, holds, new Asides(db, holds));
+    const promotions = new Promotions(db, orderings);
+    this.#acceptance = new Acceptance(db, this.#lanes, names, orderings, this.#windows, promotions, settings);
+    this.#claims = new Claims(db, promotions, holds, new Asides(db, holds));
     this.#settlements = new Settlements(db, names, orderings, this.#acceptance, settings);
     this.#purges = new Purges(db, names, orderings, holds);
     this.#changes = new Changes(db, names, orderings, this.#settlements, this.#purges, holds);
@@ -145,8 +153,8 @@ class SqliteStore implements TaskStore {
     return this.#listing.page(filter);
   }
 
-  async counts(): Promise<readonly LaneCounts[]> {
-    return this.#listing.counts();
+  async counts(ask?: { readonly oldest: boolean }): Promise<readonly LaneCounts[]> {
+    return ask?.oldest === true ? this.#listing.countsAndOldest(this.#clock.now()) : this.#listing.counts();
   }
 
   async cancel(id: string): Promise<ChangeResult> {
@@ -324,6 +332,18 @@ class SqliteStore implements TaskStore {
 
   async heldHosts(): Promise<readonly HeldHost[]> {
     return this.#holds.list();
+  }
+
+  inspect(options: InspectionOptions): Inspection {
+    const store = {
+      db: this.#db,
+      clock: this.#clock,
+      lanes: this.#lanes,
+      orderings: this.#orderings,
+      settlements: this.#settlements,
+      dedupWindowMs: this.#dedupWindowMs,
+    };
+    return inspectSqlite(store, options);
   }
 
   onHint(listener: (hint: StoreHint) => void): () => void {

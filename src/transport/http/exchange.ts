@@ -1,8 +1,8 @@
 /** One exchange under way, and the outcomes of those that bring no answer. */
 
-import type { Delivery, Outcome } from "../../core/transport.ts";
+import type { Delivery, FailureCause, Outcome } from "../../core/transport.ts";
 import { checkTarget } from "./check.ts";
-import { durationWords, ProxyFailure, wordsFor } from "./failure.ts";
+import { causeOf, durationWords, ProxyFailure, wordsFor } from "./failure.ts";
 
 /** Why an exchange was ended by this side. */
 export type Ending = "timeout" | "worker" | "close";
@@ -34,17 +34,17 @@ export class Exchange {
   broken(thrown: unknown): Outcome {
     const { status } = this;
     if (this.#ending === "timeout") {
-      return { ...noAnswer(`timed out after ${durationWords(this.delivery.timeoutMs)}`), status };
+      return { ...noAnswer(`timed out after ${durationWords(this.delivery.timeoutMs)}`, "timeout"), status };
     }
     if (this.#ending !== null) return deferred(this.#ending);
     if (thrown instanceof ProxyFailure) {
-      return { ...noAnswer(thrown.message), status, hostAtFault: thrown.hostAtFault };
+      return { ...noAnswer(thrown.message, "connection"), status, hostAtFault: thrown.hostAtFault };
     }
     // A runtime's error does not tell reliably that the request was at fault; the request itself does.
     const [problem] = status === null ? checkTarget(this.delivery.target, null) : [];
     if (problem !== undefined)
-      return refused(`the request cannot be sent: ${problem.path} ${problem.message}`);
-    return { ...noAnswer(wordsFor(thrown, this.url.hostname)), status };
+      return refused(`the request cannot be sent: ${problem.path} ${problem.message}`, "other");
+    return { ...noAnswer(wordsFor(thrown, this.url.hostname), causeOf(thrown)), status };
   }
 }
 
@@ -54,16 +54,17 @@ export function deferred(by: "worker" | "close"): Outcome {
 }
 
 /** A failure that no repetition can turn into a success: nothing was sent. */
-export function refused(error: string): Failure {
-  return { ...noAnswer(error), permanent: true, hostAtFault: false };
+export function refused(error: string, cause: FailureCause): Failure {
+  return { ...noAnswer(error, cause), permanent: true, hostAtFault: false };
 }
 
 /** A failure without an answer, which speaks against the host. */
-export function noAnswer(error: string): Failure {
+export function noAnswer(error: string, cause: FailureCause): Failure {
   return {
     kind: "failed",
     status: null,
     error,
+    cause,
     responseExcerpt: null,
     permanent: false,
     retryAfterMs: null,

@@ -1,6 +1,7 @@
 /** Why a delivery failed, in words for a person: never a header, a query string or anything the URL hides. */
 
 import { STATUS_CODES } from "node:http";
+import type { FailureCause } from "../../core/transport.ts";
 
 /** Words for the codes by which Bun's fetch and node:http name what went wrong; `{host}` becomes the host's name. */
 const WORDS: Readonly<Record<string, string>> = {
@@ -67,6 +68,38 @@ export function wordsFor(thrown: unknown, host: string): string {
   if (code.startsWith("HPE_")) return "the answer is not HTTP";
   if (code.startsWith("ERR_SSL_") || code.startsWith("ERR_TLS_")) return `TLS handshake failed (${code})`;
   return code === "" ? "the exchange broke off" : `the exchange broke off (${code})`;
+}
+
+/** The codes that tell of one thing alone. */
+const CAUSES: Readonly<Record<string, FailureCause>> = {
+  ECONNREFUSED: "connection",
+  ECONNRESET: "connection",
+  EPIPE: "connection",
+  EHOSTUNREACH: "connection",
+  ENETUNREACH: "connection",
+  EADDRNOTAVAIL: "connection",
+  EAFNOSUPPORT: "connection",
+  ETIMEDOUT: "connection",
+  EMFILE: "connection",
+  ENOTFOUND: "dns",
+  EAI_AGAIN: "dns",
+  EAI_FAIL: "dns",
+  DEPTH_ZERO_SELF_SIGNED_CERT: "tls",
+  SELF_SIGNED_CERT_IN_CHAIN: "tls",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "tls",
+  UNABLE_TO_GET_ISSUER_CERT: "tls",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "tls",
+  CERT_HAS_EXPIRED: "tls",
+  CERT_NOT_YET_VALID: "tls",
+  CERT_REVOKED: "tls",
+  EPROTO: "tls",
+};
+
+/** Why an exchange broke, as one word of few. */
+export function causeOf(thrown: unknown): FailureCause {
+  const code = codeOf(thrown);
+  if (code.startsWith("ERR_SSL_") || code.startsWith("ERR_TLS_")) return "tls";
+  return CAUSES[code] ?? "other";
 }
 
 /** What the egress proxy did not do for us. Its message is in words for a person. */

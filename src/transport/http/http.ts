@@ -68,11 +68,11 @@ class HttpTransport implements Transport {
     if (this.#closed) return deferred("close");
     if (signal.aborted) return deferred("worker");
     const parsed = this.#parse(delivery.target.url);
-    if (parsed.kind === "problem") return refused(`the URL ${parsed.problem.message}`);
+    if (parsed.kind === "problem") return refused(`the URL ${parsed.problem.message}`, "other");
     const wrongMethod = methodProblem(delivery.target);
-    if (wrongMethod !== null) return refused(`the request cannot be sent: ${wrongMethod.message}`);
+    if (wrongMethod !== null) return refused(`the request cannot be sent: ${wrongMethod.message}`, "other");
     const notAllowed = this.#allowedHosts.forbids(parsed.url.hostname, delivery.allowedHosts);
-    if (notAllowed !== null) return refused(notAllowed);
+    if (notAllowed !== null) return refused(notAllowed, "forbidden");
 
     const exchange = new Exchange(delivery, parsed.url);
     this.#running.add(exchange);
@@ -116,13 +116,14 @@ class HttpTransport implements Transport {
    */
   async #addressesFor({ delivery, url, signal }: Exchange): Promise<readonly string[] | null | Outcome> {
     const resolved = await this.#resolver.addressesOf(url.hostname, signal);
-    if (resolved.kind === "forbidden") return refused(`${resolved.reason}, which is not allowed`);
+    if (resolved.kind === "forbidden")
+      return refused(`${resolved.reason}, which is not allowed`, "forbidden");
     if (resolved.kind === "addresses") {
       return this.#isProxied ? null : startingAt(resolved.addresses, delivery.attempt);
     }
-    if (!this.#isProxied) return noAnswer(resolved.reason);
+    if (!this.#isProxied) return noAnswer(resolved.reason, "dns");
     const local = this.#guard.forbidsUnresolved(url.hostname);
-    return local === null ? null : refused(`${local}, which is not allowed`);
+    return local === null ? null : refused(`${local}, which is not allowed`, "forbidden");
   }
 
   #judge(answer: Answer, responseExcerpt: string | null): Outcome {

@@ -8,8 +8,12 @@ local function head_of(text)
   if not head then
     local lane, scheduled, retention, ordering, scopes, revision =
       text:match('^([^,]*),([^,]*),([^,]*),([^,]*),([^,]*),?(.*)$')
-    local queue_name, client = lane:match('^%d/([^/]*)/(.*)$')
-    local at = scheduled ~= '' and tonumber(scheduled, 36)
+    local queue_name, client = (lane or ''):match('^[0-3]/([^/]*)/(.*)$')
+    local wait = client and scheduled:match('^%+(%w+)$')
+    local at = client and scheduled ~= '' and tonumber(wait or scheduled, 36)
+    if wait and at then at = now + at end
+    local is_timed = client and (scheduled == '' or (at and at <= 1e16))
+    if not is_timed or not (retention == '' or tonumber(retention)) then error('a task has no head: ' .. text, 0) end
     head = { name = lane, queue = queue_name, client = client, revision = tonumber(revision) or 0,
       ordering = ordering ~= '' and ordering, scopes = scopes ~= '' and scopes }
     head.due = at and math.max(at, now) or now

@@ -1,5 +1,6 @@
 -- Records that a worker lives, and forgets those unheard of for a day.
 -- ARGV[1] skew, ARGV[2] channel, ARGV[3] worker, ARGV[4] what it says of itself (JSON).
+expect('tt')
 local FORGET_MS = 86400000
 local all = redis.call('HGETALL', K.workers)
 for at = 1, #all, 2 do

@@ -1,8 +1,10 @@
 -- What a person may do to one task.
 -- ARGV[1] skew, ARGV[2] channel, ARGV[3] milliseconds that a name stays taken, ARGV[4] retention of a cancelled task,
---   ARGV[5] id, ARGV[6] cancel | move | run | replay, for move: ARGV[7] time in milliseconds or empty, ARGV[8] rank or empty.
+--   ARGV[5] id, ARGV[6] cancel | move | run | replay, for move: ARGV[7] time in milliseconds, or "+" and what is to pass until then, or empty, ARGV[8] rank or empty.
 -- Returns { "changed", row }, { "conflict", state that forbids it } or { "missing" }.
+expect(ARGV[6] == 'move' and 'ddttor' or 'ddtt')
 local window, id, what = tonumber(ARGV[3]), ARGV[5], ARGV[6]
+if what ~= 'cancel' and what ~= 'move' and what ~= 'run' and what ~= 'replay' then error('nothing is known of ' .. what, 0) end
 local task = load(id)
 if not task then return { 'missing' } end
 local fixed = fixed_of(task)
@@ -72,7 +74,7 @@ else
       task.lane = lane
       if task.state == 'r' then push_back(queue(lane), id) end
     end
-    if ARGV[7] ~= '' then move(tonumber(ARGV[7])) end
+    if ARGV[7] ~= '' then move((ARGV[7]:sub(1, 1) == '+' and now or 0) + tonumber(ARGV[7])) end
   end
   save(task)
 end

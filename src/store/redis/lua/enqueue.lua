@@ -1,6 +1,6 @@
 -- Accepts tasks, each admitted on its own: all of the admitted ones in one step.
 -- ARGV[1] skew, ARGV[2] channel, ARGV[3] "1" when queues are made by their first task, then for each task two: its
---   id with its head "rank/queue/client,scheduled,retention,ordering key,scopes,revision" (scheduled in base 36; all but
+--   id with its head "rank/queue/client,scheduled,retention,ordering key,scopes,revision" (scheduled in base 36, or "+" and what is to pass until then; all but
 --   the first may be empty; the revision is that of the client's settings it was held against); what it is.
 -- Returns the time, then for each task "r" (ready), "s" (scheduled), the id of the task that has its name, "l" and the
 --   milliseconds until its client's limit lets one in, "cd" (client disabled), "qd" (queue disabled), "qn" (no such
@@ -8,6 +8,8 @@
 --   its id, its tier, the limit, what is left of it, milliseconds until all of it is there again.
 -- A task whose id is there already was accepted by an earlier sending of the same call: it is told again, and neither
 -- it nor a duplicate is charged.
+expect('f', 'tt')
+for at = 4, #ARGV, 2 do head_of(ARGV[at]:sub(ID + 1)) end
 promote(100)
 
 local auto_create = ARGV[3] == '1'
@@ -108,16 +110,18 @@ for at = 4, #ARGV, 2 do
     answer = holder
   else
     if head.refusal == nil then head.refusal = refusal(head) or false end
-    answer = head.refusal
+    -- One that is there was admitted when it was sent before, whatever is refused by now.
+    answer = not is_there[id] and head.refusal
     if not answer then
       answer = accept(id, head, ARGV[at + 1], may_enter)
       if not answer then answer = 'l' .. room_after(head.client, head.limits.per_minute)
       else register_unknown(head) end
-      if head.limits.per_minute >= 0 and not told_limited[head.client] then
-        told_limited[head.client] = true
-        limited[#limited + 1] = head.client
-      end
     end
+  end
+  -- Whatever became of its tasks: each client with a limit is told how it stands.
+  if not told_limited[head.client] and limits_of_client(head.client).per_minute >= 0 then
+    told_limited[head.client] = true
+    limited[#limited + 1] = head.client
   end
   reply[#reply + 1] = answer
 end

@@ -8,11 +8,24 @@
 -- Returns { settled, next, turns, tasks, lanes, time, lease, probes }: one letter a settlement (s settled, x stale,
 --   c cancelled);
 --   milliseconds until something may be claimed (-1: nothing waits); the turns dealt by now; for each task eight:
---   id, fixed part, scheduled, attempts, crashes, fence, first attempt (0: none yet), its lane's number; number and
+--   id, fixed part, scheduled (or "scheduled,due" where it is not due then, with no due where it was leased for this
+--   very run before), attempts, crashes, fence, first attempt (0: none yet), its lane's number; number and
 --   name of each lane among them, with its queue's and its client's rules (JSON or empty); the time; the time at which
 --   the next lease may end (-1: there is none); the ids of those tasks that are probes of their hosts.
 -- An exchange with the token of this worker's last one is answered from that one's record: it was sent twice, or
 --   its answer was lost and is asked for again. An empty token is never recorded.
+expect('ttdddcdctc', 'ttt')
+do
+  local last_argument = 12 + 6 * tonumber(ARGV[12])
+  if last_argument > #ARGV then error('there are fewer settlements than it says', 0) end
+  for at = 13, last_argument, 6 do
+    local fence, after = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 3])
+    if not (fence and after and fence >= 0 and fence <= 1e16 and after >= 0 and after <= 1e16) then
+      error('a settlement has no fence, or no time', 0)
+    end
+  end
+  for at = last_argument + 2, #ARGV, 3 do head_of(ARGV[at]:sub(ID + 1)) end
+end
 local worker, token = ARGV[3], ARGV[4]
 local window, keep_succeeded, keep_dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local wanted, lease_ms = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -40,10 +53,10 @@ do
   local MAX_LOGGED = 20
 
   local function log_attempt(task, attempt)
-    local comma = attempt:find(',', 1, true)
+    local comma = attempt:find(',', 1, true) or 0
     local entry = attempt:sub(comma + 1)
     task.attempts = task.attempts + 1
-    task.first = task.first or tonumber(attempt:sub(1, comma - 1))
+    task.first = task.first or tonumber(attempt:sub(1, comma - 1)) or false
     if task.logged >= MAX_LOGGED then
       -- The first and the latest survive: the second is dropped.
       local first = task.log:find('\n', 1, true)
@@ -81,6 +94,9 @@ do
     -- An unknown lease is one from before a failover that its record did not survive: nobody has had the task
     -- since, so its holder's word still counts. Whatever place the task waits in is stale from here on.
     if not unknown and (not task.lease or task.fence ~= fence) then return 'x' end
+    -- Another may have its ordering key by now: then it waits its turn, as if it had not run.
+    if unknown and verdict ~= 'k' and verdict ~= 'd' and not take_key(task) then return 'x' end
+    if task.state == 'b' then leave_aside(task) end
     if task.state == 's' or task.state == 't' then stop_waiting(task) end
     task.fence = fence
     vacate(task)
@@ -156,8 +172,12 @@ local function tell(id, fixed, scheduled, attempts, crashes, fence, first, lane)
   lanes_told[lane] = true
 end
 
-local function tell_of(task)
-  tell(task.id, fixed_of(task), task.scheduled, task.attempts, task.crashes, task.fence, task.first or 0, task.lane)
+-- `before` is its fence before this lease: the time of the lease before, or later.
+local function tell_of(task, before)
+  local scheduled = task.scheduled
+  if before >= task.due then scheduled = text_of(scheduled) .. ','
+  elseif task.due ~= scheduled then scheduled = text_of(scheduled) .. ',' .. text_of(task.due) end
+  tell(task.id, fixed_of(task), scheduled, task.attempts, task.crashes, task.fence, task.first or 0, task.lane)
 end
 
 -- Takes the next ids of a lane, at most `most` and as many as its client and queue have room for, whose slots are
@@ -192,7 +212,12 @@ local function lease_plainly(number, id)
   span_add('l', LEASE_SPAN_MS, K.leases, id, now + lease_ms)
   local created = id_time(id) + text_span(age)
   local scheduled = head:match('^%d+,[%-%w]+,([%-%w]+)')
-  tell(id, fixed, scheduled and created + text_span(scheduled) or created, 0, 0, now, 0, number)
+  if scheduled then
+    local time = created + text_span(scheduled)
+    -- One that was asked for in the past fell due when it was accepted.
+    scheduled = time < created and text_of(time) .. ',' .. text_of(created) or time
+  end
+  tell(id, fixed, scheduled or created, 0, 0, now, 0, number)
   return true
 end
 
@@ -217,10 +242,11 @@ local function lease(number, ids)
     elseif not held then
       become(task, 'u')
       -- The time makes the fence grow even where a failover has lost the record of an earlier lease.
-      task.fence = math.max(task.fence + 1, now)
+      local before = task.fence
+      task.fence = math.max(before + 1, now)
       task.lease, task.worker = now + lease_ms, worker
       save(task)
-      tell_of(task)
+      tell_of(task, before)
       taken[#taken + 1] = id
       got = got + 1
     end
@@ -401,7 +427,7 @@ if last and last[1] == token then
     if task and task.state == 'u' and task.worker == worker then
       task.lease = now + lease_ms
       save(task)
-      tell_of(task)
+      tell_of(task, task.fence)
     end
   end
   settled = { last[3] }
@@ -410,6 +436,10 @@ else
   local last_argument = 12 + 6 * tonumber(ARGV[12])
   local ids = {}
   for at = 13, last_argument, 6 do ids[#ids + 1] = ARGV[at] end
+  -- Where nothing waits for any time, one look tells: that is how most looks of an idle worker go.
+  if #ids == 0 and redis.call('EXISTS', K.due, K.later, K.wakes, K.leases) == 0 then
+    for _, index in ipairs({ K.due, K.later, K.wakes, K.leases }) do first_times[index] = false end
+  end
   preload(ids, false)
   preload_uses(ids)
   for at = 13, last_argument, 6 do

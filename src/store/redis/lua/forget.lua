@@ -1,6 +1,7 @@
 -- Removes finished tasks before their time.
 -- ARGV[1] skew, ARGV[2] channel, then the ids.
 -- Returns how many.
+expect('', 't')
 local ids, removed = {}, 0
 for at = 3, #ARGV do ids[#ids + 1] = ARGV[at] end
 preload(ids, false)

@@ -3,6 +3,7 @@
 --   ARGV[5] queue or empty, ARGV[6] client or empty, ARGV[7] letters of the states wanted or empty, ARGV[8] and
 --   ARGV[9] accepted from and before, in milliseconds.
 -- Returns { place where it stopped (0: nothing is left), row, … }.
+expect('octttbb')
 local SEGMENTS = 8
 local wanted, queue_name, client, states = tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
 local from, to = tonumber(ARGV[8]), tonumber(ARGV[9])

@@ -1,6 +1,7 @@
 -- Begins the purge of a queue, in place of one that is under way, and keeps an entry of it.
 -- ARGV[1] skew, ARGV[2] channel, ARGV[3] queue, ARGV[4] token of this call, ARGV[5] entry for the audit, ARGV[6] the
 --   most entries to keep.
+expect('tttc')
 if was_kept(ARGV[4]) then return true end
 -- Tells the tasks that wait now from those that begin to wait again later.
 local number = redis.call('HINCRBY', K.meta, 'purges', 1)

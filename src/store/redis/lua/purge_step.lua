@@ -1,6 +1,7 @@
 -- Goes on with the oldest purge.
 -- ARGV[1] skew, ARGV[2] channel, ARGV[3] how many tasks to go past, at most.
 -- Returns its queue, its start, tasks removed and share done, as text; nothing when there is no purge.
+expect('c')
 local all = redis.call('HGETALL', K.purges)
 local name, purge
 for at = 1, #all, 2 do

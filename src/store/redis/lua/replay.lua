@@ -6,14 +6,10 @@ local function start_over(task, at)
   task.first, task.finished, task.expires, task.reason = false, false, false, false
   task.due = math.max(at, now)
   wait_again(task)
-  -- A dead task that has held its key is counted in it still.
+  -- A dead task that has held its key is counted in it still, and holds it until it has run: a later step must not come
+  -- before it.
   if task.ordering and ordering_of(task.ordering).holder ~= task.id then join_key(task.ordering) end
   if task.due > now then
-    if task.ordering then
-      local o = ordering_of(task.ordering)
-      yield_key(task, o)
-      save_ordering(task.ordering, o)
-    end
     become(task, 's')
     wait_until_due(task.id, task.due)
   else

@@ -1,6 +1,7 @@
 -- Starts finished tasks over.
 -- ARGV[1] skew, ARGV[2] channel, then for each task two: id, and the time before which it must not run.
 -- Returns for each the letter of the state it was in; empty where there is no such task.
+expect('', 'tn')
 local ids, reply = {}, {}
 for at = 3, #ARGV, 2 do ids[#ids + 1] = ARGV[at] end
 preload(ids, false)

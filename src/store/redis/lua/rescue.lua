@@ -1,6 +1,7 @@
 -- Takes back tasks whose lease has run out: the worker's death is counted, an attempt is not.
 -- ARGV[1] skew, ARGV[2] channel, ARGV[3] retention of a cancelled task, ARGV[4] the most to take back.
 -- Returns for each task four: id, worker, crashes, and r (ready again) or c (was cancelled).
+expect('dc')
 local keep_cancelled, limit = tonumber(ARGV[3]), tonumber(ARGV[4])
 local reply, rescued = {}, 0
 

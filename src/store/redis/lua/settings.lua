@@ -4,6 +4,8 @@
 --   has lists that only the service can read, ARGV[8] token of this call, ARGV[9] entry for the audit, ARGV[10] the most
 --   entries to keep.
 -- Returns 1, or 0 when they are others by now. A second sending of the same change finds it done.
+expect('tottfttc')
+local packed = ARGV[5] ~= '' and cjson.decode(ARGV[6])
 local field = ARGV[3]
 local current = redis.call('HGET', K.settings, field)
 local revision = current and current:match('^%d+') or ''
@@ -13,9 +15,10 @@ if ARGV[5] == '' then
   redis.call('HDEL', K.settings, field)
   redis.call('HDEL', K.limits, field)
   redis.call('ZREM', K.index, field)
+  -- A client that is gone leaves nothing behind, nor does one of that name that comes after it.
+  if field:sub(1, 2) == 'c/' then redis.call('HDEL', K.flows, 'w/' .. field:sub(3)) end
 else
   local next_revision = redis.call('HINCRBY', K.meta, 'revision', 1)
-  local packed = cjson.decode(ARGV[6])
   if ARGV[7] == '1' then packed[#packed + 1] = next_revision end
   redis.call('HSET', K.settings, field, next_revision .. ' ' .. ARGV[5])
   redis.call('HSET', K.limits, field, cmsgpack.pack(packed))

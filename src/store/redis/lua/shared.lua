@@ -2,7 +2,7 @@
 -- halves of a task. Put in front of each command; a command ends with `commit()`.
 --
 -- KEYS: the same for every command, in the order below. ARGV and results stand in the head of each file.
--- Errors: none of our own; Redis' OOM refuses a command that needs memory as a whole, before it has written anything.
+-- Errors: of our own only for arguments that are none (see `expect`); Redis' OOM refuses a command that needs memory as a whole, before it has written anything.
 --
 -- All ids are 26 bytes. A packed queue keeps them 64 to a field, so that an id in a queue costs 26 bytes.
 
@@ -43,10 +43,60 @@ local SPAN_MS = 10000
 local LEASE_SPAN_MS = 250
 local EXPIRY_SPAN_MS = 10000
 
-local skew = tonumber(ARGV[1])
+-- Holds a command's arguments, from the third on, against their form: a letter for each, and for those that repeat
+-- after them one for each of a group. To be called before anything is written, for what has been written stays when a
+-- command fails. t: text; n: a number; d: a duration; b: a bound, which may be none (inf); o: a number or empty;
+-- r: a rank or empty; c: how many; f: 0 or 1.
+local expect
+do
+  local function is_number(text)
+    local value = tonumber(text)
+    return value ~= nil and value >= -1e16 and value <= 1e16
+  end
+  local function is_count(text)
+    local value = tonumber(text)
+    return value ~= nil and value >= 0 and value <= 1e6 and value % 1 == 0
+  end
+  local fits = {
+    t = function() return true end,
+    n = is_number,
+    d = function(text) return is_number(text) and tonumber(text) >= 0 end,
+    -- Only what is no number at all differs from itself.
+    b = function(text) return tonumber(text) ~= nil and tonumber(text) == tonumber(text) end,
+    o = function(text) return text == '' or is_number(text) end,
+    r = function(text) return text == '' or text:find('^[0-3]$') ~= nil end,
+    c = is_count,
+    f = function(text) return text == '0' or text == '1' end,
+  }
+  local function judge(first, form)
+    for at = 1, #form do
+      local text, letter = ARGV[first + at - 1], form:sub(at, at)
+      if not text or not fits[letter](text) then
+        error('argument ' .. (first + at - 1) .. ' is not of the form ' .. letter, 0)
+      end
+    end
+  end
+  expect = function(form, group)
+    judge(1, 'nt' .. form)
+    local first, last = 3 + #form, #ARGV
+    if not group then
+      if last ~= first - 1 then error('there are ' .. last .. ' arguments and not ' .. (first - 1), 0) end
+      return
+    end
+    if (last - first + 1) % #group ~= 0 then error('the last of the arguments are not all there', 0) end
+    if group:find('[^t]') then
+      for at = first, last, #group do judge(at, group) end
+    end
+  end
+end
+
 local channel = ARGV[2]
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + skew
+-- Milliseconds since the epoch. In a block, for Lua allows two hundred names at once.
+local now
+do
+  local clock = redis.call('TIME')
+  now = clock[1] * 1000 + math.floor(clock[2] / 1000) + tonumber(ARGV[1])
+end
 
 -- Spans of time are kept as text in base 36.
 local to36
@@ -628,6 +678,17 @@ local function arrive(task)
   end
   push_back(queue(task.lane), task.id)
   return 'r'
+end
+
+-- Whether a task has its ordering key, if it has one: it gets it where nobody else does.
+local function take_key(task)
+  if not task.ordering then return true end
+  local o = ordering_of(task.ordering)
+  if not o.holder then
+    o.holder = task.id
+    save_ordering(task.ordering, o)
+  end
+  return o.holder == task.id
 end
 
 -- A task gives its ordering key up, if it holds it, and the next in order becomes ready.

@@ -2,6 +2,7 @@
 -- ARGV[1] skew, ARGV[2] channel, ARGV[3] the most of each to forget, ARGV[4] "1" when memory is short: then finished
 --   tasks go before their time, those first that would go first.
 -- Returns { tasks, names }.
+expect('cf')
 local limit = tonumber(ARGV[3])
 local pressed = ARGV[4] == '1'
 local tasks = 0

@@ -2,6 +2,7 @@
 -- ARGV[1] skew, ARGV[2] channel, then the fields: "c/" .. client or "q/" .. queue.
 -- Returns for each of a client two: tasks running, requests within the last minute; of a queue five: tasks running,
 --   the time of its next token (0: it has one, or no rate), start of its purge (0: none), tasks removed, share done.
+expect('', 't')
 local WINDOW_MS = 60000
 local reply = {}
 for at = 3, #ARGV do
