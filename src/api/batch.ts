@@ -6,15 +6,16 @@ import { type EnqueueRequest, EnqueueRequestSchema, MAX_BATCH_ITEMS } from "../s
 import type { Accepted } from "../service/handover.ts";
 import { invalid } from "../service/new-task.ts";
 import type { TaskService } from "../service/tasks.ts";
+import type { BodyRoom } from "./body-room.ts";
 import { acceptedJson, contextOf, DuplicateSchema, ENQUEUE_HEADERS, EnqueuedSchema } from "./enqueue.ts";
 import { type Caller, refusalOf } from "./identity.ts";
-import { JSON_TYPE, mediaTypeOf, NDJSON_TYPE, parseJson, readText } from "./json-body.ts";
+import { JSON_TYPE, mediaTypeOf, NDJSON_TYPE, parseJson } from "./json-body.ts";
 import { ProblemSchema, shownFields } from "./problem.ts";
 import { RATE_HEADERS, rateHeaders } from "./rate-headers.ts";
 import { json, type Route } from "./route.ts";
 import { compile, type Validator } from "./validate.ts";
 
-const MAX_BATCH_BYTES = 32 * 1024 * 1024;
+export const MAX_BATCH_BYTES = 32 * 1024 * 1024;
 
 /** The frame alone: every task in it is checked on its own, so that one wrong task refuses no other. */
 const FrameSchema = Type.Object(
@@ -46,7 +47,7 @@ export const BatchAnswerSchema = Type.Object({
   rejected: Type.Integer(),
 });
 
-export function batchRoute(service: TaskService): Route {
+export function batchRoute(service: TaskService, room: BodyRoom): Route {
   const frame = compile(FrameSchema);
   const item = compile(EnqueueRequestSchema);
   return {
@@ -72,17 +73,21 @@ export function batchRoute(service: TaskService): Route {
     problems: [400, 401, 413, 415, 429, 503],
     async handle({ request, caller }) {
       const type = mediaTypeOf(request, [JSON_TYPE, NDJSON_TYPE]);
-      const text = await readText(request, MAX_BATCH_BYTES);
-      const values = type === NDJSON_TYPE ? linesOf(text) : itemsOf(parseJson(text), frame);
-      if (values.length === 0 || values.length > MAX_BATCH_ITEMS) {
-        throw invalid([{ path: "tasks", message: `must be 1 to ${MAX_BATCH_ITEMS} tasks` }]);
-      }
-      const items = await admitted(
-        values.map((value) => checkedItem(value, item)),
-        caller,
-      );
-      const { results, rate } = await service.enqueueBatch(items, contextOf(request));
-      return json(202, answerOf(results), rate && rateHeaders(rate));
+      service.throwWhenOverloaded();
+      return room.withText(request, MAX_BATCH_BYTES, async (text) => {
+        // What came meanwhile may have filled the line; to take this apart first would be what costs most.
+        service.throwWhenOverloaded();
+        const values = type === NDJSON_TYPE ? linesOf(text) : itemsOf(parseJson(text), frame);
+        if (values.length === 0 || values.length > MAX_BATCH_ITEMS) {
+          throw invalid([{ path: "tasks", message: `must be 1 to ${MAX_BATCH_ITEMS} tasks` }]);
+        }
+        const items = await admitted(
+          values.map((value) => checkedItem(value, item)),
+          caller,
+        );
+        const { results, rate } = await service.enqueueBatch(items, contextOf(request));
+        return json(202, answerOf(results), rate && rateHeaders(rate));
+      });
     },
   };
 }

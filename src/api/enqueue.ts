@@ -6,8 +6,9 @@ import { EnqueueRequestSchema } from "../service/enqueue-request.ts";
 import type { Accepted } from "../service/handover.ts";
 import { invalid, type RequestContext } from "../service/new-task.ts";
 import type { TaskService } from "../service/tasks.ts";
+import type { BodyRoom } from "./body-room.ts";
 import { refusalOf } from "./identity.ts";
-import { JSON_TYPE, mediaTypeOf, parseJson, readText } from "./json-body.ts";
+import { JSON_TYPE, mediaTypeOf, parseJson } from "./json-body.ts";
 import { RATE_HEADERS, rateHeaders } from "./rate-headers.ts";
 import { json, type Route } from "./route.ts";
 import { compile } from "./validate.ts";
@@ -75,11 +76,11 @@ export function contextOf(request: Request): RequestContext {
 }
 
 /** The most bytes of a request whose task has a body of `maxPayloadBytes`, were it sent as base64. */
-function maxRequestBytes(maxPayloadBytes: number): number {
+export function maxRequestBytes(maxPayloadBytes: number): number {
   return Math.ceil((maxPayloadBytes * 4) / 3) + ENVELOPE_BYTES;
 }
 
-export function enqueueRoute(service: TaskService, maxPayloadBytes: number): Route {
+export function enqueueRoute(service: TaskService, maxPayloadBytes: number, room: BodyRoom): Route {
   const validator = compile(EnqueueRequestSchema);
   const maxBytes = maxRequestBytes(maxPayloadBytes);
   return {
@@ -100,13 +101,16 @@ export function enqueueRoute(service: TaskService, maxPayloadBytes: number): Rou
     problems: [400, 401, 403, 404, 409, 413, 415, 422, 429, 503],
     async handle({ request, caller }) {
       mediaTypeOf(request, [JSON_TYPE]);
-      const value = parseJson(await readText(request, maxBytes));
-      if (!validator.fits(value)) throw invalid(validator.problems(value));
-      if (!caller.seesAll && !(await caller.mayUse(value.client_id)))
-        throw refusalOf(caller, value.client_id);
-      const accepted = await service.enqueue(value, contextOf(request));
-      const { result, rate } = accepted;
-      return json(result.kind === "created" ? 202 : 200, acceptedJson(accepted), rate && rateHeaders(rate));
+      service.throwWhenOverloaded();
+      return room.withText(request, maxBytes, async (text) => {
+        const value = parseJson(text);
+        if (!validator.fits(value)) throw invalid(validator.problems(value));
+        if (!caller.seesAll && !(await caller.mayUse(value.client_id)))
+          throw refusalOf(caller, value.client_id);
+        const accepted = await service.enqueue(value, contextOf(request));
+        const { result, rate } = accepted;
+        return json(result.kind === "created" ? 202 : 200, acceptedJson(accepted), rate && rateHeaders(rate));
+      });
     },
   };
 }

@@ -22,14 +22,32 @@ export function mediaTypeOf(request: Request, accepted: readonly string[]): stri
   );
 }
 
+/** Where bytes are counted as they come; both throw where there is no room. */
+export interface ReadingRoom {
+  /** Called before a large body is begun. */
+  begin(): void;
+  take(bytes: number): void;
+}
+
+/** A body up to this size is read at once, and counted as it says; a longer one as it comes, for it may never. */
+const READ_AT_ONCE_BYTES = 64 * 1024;
+const ENDLESS_ROOM: ReadingRoom = { begin: () => {}, take: () => {} };
+
 /**
  * The body as text. Throws `payload_too_large` past `maxBytes`, before reading where the request says its
- * length, and `malformed_json` when it ends early or is not UTF-8.
+ * length, and `malformed_json` when it ends early or is not UTF-8; whatever `room` throws it does too.
  */
-export async function readText(request: Request, maxBytes: number): Promise<string> {
+export async function readText(
+  request: Request,
+  maxBytes: number,
+  room: ReadingRoom = ENDLESS_ROOM,
+): Promise<string> {
   const length = request.headers.get("content-length");
   if (length !== null && Number(length) > maxBytes) throw tooLarge(maxBytes);
-  const bytes = length === null ? await readBounded(request, maxBytes) : await readWhole(request);
+  const isSmall = length !== null && Number(length) <= READ_AT_ONCE_BYTES;
+  if (isSmall) room.take(Number(length));
+  else room.begin();
+  const bytes = isSmall ? await readWhole(request) : await readBounded(request, maxBytes, room);
   // A server that lets a false length through must not make us read more.
   if (bytes.byteLength > maxBytes) throw tooLarge(maxBytes);
   try {
@@ -91,8 +109,8 @@ async function readWhole(request: Request): Promise<ArrayBuffer> {
   }
 }
 
-/** Reads a body of unknown length, and lets go of it once it is too long. */
-async function readBounded(request: Request, maxBytes: number): Promise<Uint8Array> {
+/** Reads a body of unknown length, or a large one, and lets go of it once it is too long. */
+async function readBounded(request: Request, maxBytes: number, room: ReadingRoom): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array();
   const reader = request.body.getReader();
   const chunks: Uint8Array[] = [];
@@ -100,14 +118,14 @@ async function readBounded(request: Request, maxBytes: number): Promise<Uint8Arr
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
       size += next.value.byteLength;
-      if (size > maxBytes) {
-        await reader.cancel();
-        throw tooLarge(maxBytes);
-      }
+      if (size > maxBytes) throw tooLarge(maxBytes);
+      room.take(next.value.byteLength);
       chunks.push(next.value);
     }
   } catch (thrown) {
-    throw thrown instanceof TaskRunnerError ? thrown : endedEarly(thrown);
+    if (!(thrown instanceof TaskRunnerError)) throw endedEarly(thrown);
+    await reader.cancel();
+    throw thrown;
   }
   return joined(chunks, size);
 }

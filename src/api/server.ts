@@ -6,9 +6,10 @@ import { TaskRunnerError } from "../core/errors.ts";
 import type { ClientKeys } from "../service/client-keys.ts";
 import type { TaskService } from "../service/tasks.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import { batchRoute } from "./batch.ts";
+import { batchRoute, MAX_BATCH_BYTES } from "./batch.ts";
+import { BodyRoom } from "./body-room.ts";
 import { docsRoutes } from "./docs-page.ts";
-import { enqueueRoute } from "./enqueue.ts";
+import { enqueueRoute, maxRequestBytes } from "./enqueue.ts";
 import { type HealthSource, healthRoutes } from "./health.ts";
 import { type Access, ANYONE, type Caller, type ClientAuth, Gate } from "./identity.ts";
 import { withOpenApi } from "./openapi.ts";
@@ -67,9 +68,10 @@ export function createApi(options: ApiOptions): Api {
     ...healthRoutes(health, version, adminKey === null ? [adminOpenWarning(clientAuth)] : []),
     ...(options.ofProcess ?? []),
   ];
+  const bodies = new BodyRoom(Math.max(MAX_BATCH_BYTES, maxRequestBytes(options.maxPayloadBytes)));
   const routes = [
-    enqueueRoute(service, options.maxPayloadBytes),
-    batchRoute(service),
+    enqueueRoute(service, options.maxPayloadBytes, bodies),
+    batchRoute(service, bodies),
     taskListRoute(service),
     ...taskRoutes(service),
     ...moreRoutes,

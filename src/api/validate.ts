@@ -4,6 +4,7 @@ import type { Static, TSchema } from "@sinclair/typebox";
 import { TypeCompiler } from "@sinclair/typebox/compiler";
 import { type ValueError, ValueErrorType } from "@sinclair/typebox/errors";
 import type { FieldProblem } from "../core/errors.ts";
+import { withCountedTexts } from "./counted-text.ts";
 
 /** More failing fields than this are not looked for. */
 const MAX_PROBLEMS = 100;
@@ -17,7 +18,7 @@ export interface Validator<T> {
 }
 
 export function compile<S extends TSchema>(schema: S): Validator<Static<S>> {
-  const checked = TypeCompiler.Compile(schema);
+  const checked = TypeCompiler.Compile(withCountedTexts(schema));
   return {
     fits: (value): value is Static<S> => checked.Check(value),
     problems: (value, prefix = "") => collect(checked.Errors(value), prefix),

@@ -36,5 +36,19 @@ describe("messageOf", () => {
     expect(messageOf(undefined)).toBe("undefined");
     expect(messageOf(null)).toBe("null");
     expect(messageOf({ toString: () => "an object" })).toBe("an object");
+    expect(messageOf(Object.assign(new Error(), { message: 5 }))).toBe("5");
+  });
+
+  test("is there for what cannot be read", () => {
+    class Unreadable extends Error {
+      override get message(): string {
+        throw new Error("no");
+      }
+    }
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    for (const thrown of [new Unreadable(), Object.create(null), proxy]) {
+      expect(messageOf(thrown)).toBe("something was thrown that cannot be read");
+    }
   });
 });
