@@ -33,7 +33,7 @@ export function buildTask(
 ): NewTask | TaskRunnerError {
   const problems: FieldProblem[] = [];
   const target = buildTarget(request.task, problems);
-  const scheduledAtMs = plannedAtMs(request, nowMs, problems);
+  const planned = plannedFor(request, nowMs, problems);
   const retry = request.retry === undefined ? NO_OVERRIDES : retryOverrides(request.retry, problems);
   const metadata = request.metadata ?? NO_METADATA;
   if (metadata !== NO_METADATA) checkMetadata(metadata, problems);
@@ -57,7 +57,8 @@ export function buildTask(
     priority: request.priority ?? "normal",
     target,
     timeoutMs: timeoutSec === undefined ? null : toMs(timeoutSec),
-    scheduledAtMs,
+    scheduledAtMs: planned.scheduledAtMs ?? null,
+    ...(planned.delayMs !== undefined && { delayMs: planned.delayMs }),
     name: name ?? null,
     idempotencyKey: context.idempotencyKey,
     orderingKey: orderingKey ?? null,
@@ -70,31 +71,39 @@ export function buildTask(
   };
 }
 
-/** When a request asks to run, in milliseconds since the epoch; null when it says nothing of a time. */
-export function plannedAtMs(
+/** When a request asks to run: at a time, or so long after the store has taken it in, whose clock alone counts. */
+export interface Planned {
+  readonly scheduledAtMs?: number;
+  readonly delayMs?: number;
+}
+
+/** When a request asks to run; empty when it says nothing of a time. What is wrong is added to `problems`. */
+export function plannedFor(
   request: Pick<RescheduleRequest, "delay" | "scheduled_at">,
   nowMs: number,
   problems: FieldProblem[],
-): number | null {
+): Planned {
   const { delay, scheduled_at: scheduledAt } = request;
-  if (scheduledAt === undefined) return delay === undefined ? null : nowMs + toMs(delay);
+  if (scheduledAt === undefined) return delay === undefined ? {} : { delayMs: toMs(delay) };
   if (delay !== undefined) {
     problems.push({ path: "delay", message: "must not be given together with scheduled_at" });
-    return null;
+    return {};
   }
-  const atMs = parseInstantMs(scheduledAt);
-  if (atMs === null) {
+  const scheduledAtMs = parseInstantMs(scheduledAt);
+  if (scheduledAtMs === null) {
     problems.push({
       path: "scheduled_at",
       message: "must be a time as RFC 3339 (2030-01-31T08:00:00Z) or as seconds since 1970",
     });
-  } else if (atMs > nowMs + MAX_AHEAD_MS) {
+    return {};
+  }
+  if (scheduledAtMs > nowMs + MAX_AHEAD_MS) {
     problems.push({
       path: "scheduled_at",
       message: `must be at most ${MAX_AHEAD_DAYS} days ahead (a number counts seconds since 1970, not milliseconds)`,
     });
   }
-  return atMs;
+  return { scheduledAtMs };
 }
 
 /** The error of a request whose fields are at fault. */

@@ -18,7 +18,7 @@ import { Admission } from "./admission.ts";
 import { EnqueueGroup, GROUP_LIMITS, type GroupLimits } from "./enqueue-group.ts";
 import type { EnqueueRequest, RescheduleRequest } from "./enqueue-request.ts";
 import { type Accepted, Handover, type Sendings } from "./handover.ts";
-import { buildTask, invalid, plannedAtMs, type RequestContext } from "./new-task.ts";
+import { buildTask, invalid, plannedFor, type RequestContext } from "./new-task.ts";
 import { PullQueues } from "./pull-queues.ts";
 import { NO_URL } from "./target.ts";
 import { TargetPolicy } from "./target-policy.ts";
@@ -31,7 +31,7 @@ export interface TargetChecks {
 export interface TaskServiceOptions {
   readonly store: ProducerStore & Pick<SettingsStore, "read">;
   readonly transports: TargetChecks;
-  readonly clock: Pick<Clock, "now">;
+  readonly clock: Pick<Clock, "now" | "monoMs">;
   /** Makes a task's id from the time in milliseconds since the epoch. */
   readonly newId: (nowMs: number) => string;
   /** The largest body of a task, in bytes. */
@@ -57,6 +57,7 @@ export interface AcceptedBatch {
 /** Accepts tasks and looks after them. Holds no state beyond what waits to be stored. */
 export class TaskService {
   readonly #options: TaskServiceOptions;
+  readonly #group: EnqueueGroup;
   readonly #handover: Handover;
   readonly #targets: TargetPolicy;
   readonly #pullQueues: PullQueues;
@@ -64,9 +65,15 @@ export class TaskService {
   constructor(options: TaskServiceOptions) {
     this.#options = options;
     this.#pullQueues = new PullQueues(options.store, options.clock);
-    const group = new EnqueueGroup(options.store, options.groupLimits ?? GROUP_LIMITS);
-    this.#handover = new Handover(group, new Admission(options.store), options.tracing ?? null);
+    this.#group = new EnqueueGroup(options.store, options.groupLimits ?? GROUP_LIMITS, options.clock);
+    this.#handover = new Handover(this.#group, new Admission(options.store), options.tracing ?? null);
     this.#targets = new TargetPolicy(options);
+  }
+
+  /** Throws `overloaded` while any task would be refused with it, so that a request need not be read for that. */
+  throwWhenOverloaded(): void {
+    const refusal = this.#group.overload(1, 0);
+    if (refusal !== null) throw refusal;
   }
 
   /**
@@ -120,11 +127,11 @@ export class TaskService {
   /** Moves a waiting task to another time or priority. Rejects with `validation_failed`. */
   async reschedule(id: string, request: RescheduleRequest): Promise<ChangeResult> {
     const problems: FieldProblem[] = [];
-    const scheduledAtMs = plannedAtMs(request, this.#options.clock.now(), problems);
+    const planned = plannedFor(request, this.#options.clock.now(), problems);
     if (problems.length > 0) throw invalid(problems);
     if (!isTaskId(id)) return { kind: "not_found" };
     const change: Reschedule = {
-      ...(scheduledAtMs !== null && { scheduledAtMs }),
+      ...planned,
       ...(request.priority !== undefined && { priority: request.priority }),
     };
     return this.#options.store.reschedule(id, change);

@@ -4,6 +4,7 @@ import type { EnqueueAnswer, ProducerStore } from "../../src/core/store.ts";
 import type { NewTask } from "../../src/core/task.ts";
 import { EnqueueGroup, GROUP_LIMITS } from "../../src/service/enqueue-group.ts";
 import { openTestStore, type TestStore } from "../api/support.ts";
+import { ManualClock } from "../support/manual-clock.ts";
 import { newTarget, newTask, newTasks } from "../support/tasks.ts";
 
 let opened: TestStore;
@@ -108,6 +109,78 @@ describe("EnqueueGroup", () => {
     const refused = group.add([newTask({ target: newTarget({ body: "6" }) })]);
     await expect(refused).rejects.toMatchObject({ code: "overloaded" });
     await taken;
+  });
+
+  /** A store whose every call ends when told to, on a clock that moves when told to. */
+  function stepped() {
+    const clock = new ManualClock();
+    const ends: (() => void)[] = [];
+    const store: Pick<ProducerStore, "enqueue"> = {
+      async enqueue(tasks) {
+        await new Promise<void>((resolve) => ends.push(resolve));
+        return { results: tasks.map(() => created), durability: "memory", rates: new Map() };
+      },
+    };
+    const turn = () => new Promise(setImmediate);
+    const pass = async (ms: number) => {
+      await turn();
+      await turn();
+      await clock.advance(ms);
+    };
+    /** Lets the call under way go on for so long and then end. */
+    const end = async (ms: number) => {
+      await pass(ms);
+      ends.shift()?.();
+      await turn();
+      await turn();
+    };
+    const group = new EnqueueGroup(store, { ...GROUP_LIMITS, maxTasksPerCall: 10, maxWaitMs: 1_000 }, clock);
+    return { group, pass, end };
+  }
+  const created = { kind: "created", id: "any", state: "ready", scheduledAtMs: 0 } as const;
+
+  test("refuses whoever would wait too long by what the latest calls took, and says when to come back", async () => {
+    const { group, pass, end } = stepped();
+    const first = group.add(newTasks(10));
+    await end(300);
+    await first;
+    const taken = [group.add(newTasks(10))];
+    await pass(0);
+    // The one under way, one that waits and itself: 900 ms. With another before it that would be 1,200 ms.
+    taken.push(group.add(newTasks(10)), group.add(newTasks(9)));
+    await expect(group.add(newTasks(2))).rejects.toMatchObject({ code: "overloaded", retryAfterSec: 1 });
+    // What fills up a call that waits anyway keeps nobody waiting.
+    taken.push(group.add(newTasks(1)));
+    expect(group.overload(1, 0)).toMatchObject({ code: "overloaded" });
+    for (const _ of taken) await end(0);
+    await Promise.all(taken);
+    expect(group.overload(1, 0)).toBeNull();
+  });
+
+  test("a store that stands still is noticed while its call is under way", async () => {
+    const { group, pass, end } = stepped();
+    const quick = group.add(newTasks(1));
+    await end(1);
+    await quick;
+    const taken = [group.add(newTasks(1))];
+    await pass(400);
+    taken.push(group.add(newTasks(10)), group.add(newTasks(10)));
+    await expect(group.add(newTasks(10))).rejects.toMatchObject({ code: "overloaded" });
+    for (const _ of taken) await end(0);
+    await Promise.all(taken);
+  });
+
+  test("lets one call wait for the slowest store, and fills it", async () => {
+    const { group, pass, end } = stepped();
+    const first = group.add(newTasks(1));
+    await end(60_000);
+    await first;
+    const taken = [group.add(newTasks(1))];
+    await pass(0);
+    taken.push(group.add(newTasks(4)), group.add(newTasks(6)));
+    await expect(group.add(newTasks(1))).rejects.toMatchObject({ code: "overloaded", retryAfterSec: 120 });
+    for (const _ of taken) await end(0);
+    await Promise.all(taken);
   });
 
   test("a failing call rejects its own callers and no others", async () => {

@@ -114,6 +114,7 @@ describe("TaskService", () => {
       maxBytesPerCall: 1_000_000,
       maxTasksWaiting: 100,
       maxBytesWaiting: 1_000_000,
+      maxWaitMs: 1_000,
     };
     const service = serviceOver({ store, clock: opened.clock }, { groupLimits });
     const refused = new TaskRunnerError("validation_failed", "no");
