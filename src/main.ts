@@ -1,6 +1,7 @@
 /** The program: hands its arguments to the command line, and holds the only way out of the process. */
 
 import process from "node:process";
+import { openExistingStore } from "./app/existing-store.ts";
 import { readyPlugins } from "./app/plugins.ts";
 import { REDIS_GRAMMAR } from "./app/redis-store.ts";
 import { startApp } from "./app.ts";
@@ -32,6 +33,7 @@ const host: CliHost = {
     return Buffer.concat(chunks);
   },
   readyPlugins: (loaded) => readyPlugins(loaded, systemClock),
+  openStore: (config) => openExistingStore(config, systemClock),
   run: runRole,
 };
 

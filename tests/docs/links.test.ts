@@ -198,7 +198,9 @@ describe("commands", () => {
 });
 
 test("alerts that pages name are in the rules, and operations.md names them all", () => {
-  const rules = [...pageText("docs/prometheus-rules.yml").matchAll(/alert: (\w+)/g)].map(([, name]) => name);
+  const rules = [...pageText("docs/prometheus-rules.yml").matchAll(/alert: (\w+)/g)].map(
+    ([, name]) => name ?? "",
+  );
   const alerts = (page: string) => codeOf(page).filter((code) => /^TaskRunner[A-Z]\w+$/.test(code));
   expect(PAGES.flatMap(alerts).filter((name) => !rules.includes(name))).toEqual([]);
   expect([...new Set(alerts("docs/operations.md"))].sort()).toEqual(rules.sort());
