@@ -213,7 +213,12 @@ export class Shadow {
     if (task.lease === null) this.#letGo(task, "cancelled", nowMs);
   }
 
-  rescheduled(id: string, kind: string, { scheduledAtMs, delayMs, priority }: Reschedule, nowMs: number): void {
+  rescheduled(
+    id: string,
+    kind: string,
+    { scheduledAtMs, delayMs, priority }: Reschedule,
+    nowMs: number,
+  ): void {
     const task = this.tasks.get(id);
     this.#expectChange("reschedule", id, kind, task, task !== undefined && isWaiting(task));
     if (kind !== "changed" || task === undefined) return;
