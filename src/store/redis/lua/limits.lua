@@ -371,8 +371,12 @@ end
 local function go_on(f, least)
   local more = math.max(f.freed, least)
   f.freed = 0
-  -- Nobody has to bring back what consumers take from where it is.
-  if f.parked <= 0 or more == 0 or (f.kind == 'q' and rules_of_queue(f.name).pull) then return end
+  if f.parked <= 0 or more == 0 then return end
+  if f.kind == 'q' and rules_of_queue(f.name).pull then
+    -- Nobody has to bring back what consumers take from where it is, but they wait for its next token.
+    if has_rate(f) then plan_wake(f) end
+    return
+  end
   local room = room_of(f)
   if room >= 1 then unpark(f, math.min(room, more, MAX_WOKEN))
   elseif has_rate(f) then plan_wake(f) end
