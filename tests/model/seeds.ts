@@ -108,4 +108,20 @@ export const FOUND: readonly Found[] = [
       claim(4, "pull"),
     ],
   },
+  {
+    what: "redis: of two limits that a settlement made room in one was passed over, and its lanes waited on for nobody",
+    steps: [
+      enqueue({}, { queue: "beta" }, { client: "bob", priority: "low" }),
+      ["holdHost", { via: 0, host: "http://h0.test", forMs: 2_000 }],
+      set("setQueue", "beta", { maxConcurrent: 1 }),
+      enqueue({ queue: "beta", client: "bob", host: "http://h1.test" }),
+      set("setTier", "free", { maxConcurrent: 1 }),
+      claim(2),
+      [
+        "settle",
+        { via: 0, endings: [{ pick: 0, isAny: false, verdict: "succeeded", afterMs: 0, followUps: [] }] },
+      ],
+      claim(1),
+    ],
+  },
 ];

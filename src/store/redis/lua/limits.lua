@@ -384,9 +384,12 @@ end
 
 -- Slots that were given back are offered to the lanes that wait for them.
 local function offer_freed()
+  -- Listed first: whoever goes on may open other flows, and a table that grows while it is walked loses entries.
+  local freed = {}
   for _, f in pairs(flows) do
-    if f.freed > 0 then go_on(f, 0) end
+    if f.freed > 0 then freed[#freed + 1] = f end
   end
+  for _, f in ipairs(freed) do go_on(f, 0) end
 end
 
 local wake_host
