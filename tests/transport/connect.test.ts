@@ -1,6 +1,7 @@
 /** The time that a connection may take, and what becomes of a host that a delivery waited for in vain. */
 
 import { describe, expect, test } from "bun:test";
+import { connect, type Socket } from "node:net";
 import { CONNECT_TIMEOUT_MS, createNodeDialler } from "../../src/transport/http/dial-node.ts";
 import { deliveryTo, unaborted } from "../conformance/transport.ts";
 import { startRawTarget, startTarget } from "../support/target.ts";
@@ -80,6 +81,45 @@ describe("a host that takes the connection and never shakes hands", () => {
     await transport.close();
   });
 });
+
+test("a host that drops packets is given up after the time for connecting, at the first delivery already", async () => {
+  // A process that stands still takes no connection; once its queue of them is full, the kernel drops what else comes.
+  const stopped = Bun.spawn(
+    [
+      process.execPath,
+      "-e",
+      "require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, function () { console.log(this.address().port) })",
+    ],
+    { stdin: "ignore", stdout: "pipe", stderr: "inherit" },
+  );
+  const sockets: Socket[] = [];
+  try {
+    const { value } = await stopped.stdout.getReader().read();
+    const port = Number(new TextDecoder().decode(value));
+    stopped.kill("SIGSTOP");
+    for (let isTaken = true; isTaken; ) {
+      if (sockets.length === 1_000) throw new Error("the queue of connections does not fill up");
+      const socket = connect({ host: "127.0.0.1", port });
+      sockets.push(socket);
+      isTaken = await new Promise((resolve) => {
+        socket.once("connect", () => resolve(true));
+        socket.setTimeout(500, () => resolve(false));
+      });
+    }
+    const timers = manualTimers();
+    const transport = httpTransport({ clock: timers.clock });
+    const url = `http://127.0.0.1:${port}/`;
+    const running = transport.deliver(deliveryTo(url, { timeoutMs: TIMEOUT_MS }), unaborted());
+    await timers.fire(CONNECT_TIMEOUT_MS);
+    expect(await running).toMatchObject({ error: "connecting timed out", hostAtFault: true });
+    expect(timers.waiting()).toEqual([]);
+    await transport.close();
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    stopped.kill("SIGKILL");
+    await stopped.exited;
+  }
+}, 20_000);
 
 test("a host that was silent once has all its time again, and the runtime's own way once it answers", async () => {
   await using target = await startTarget();

@@ -184,7 +184,10 @@ for (const runtime of RUNTIMES) {
           { kind: "delivered" },
           { kind: "failed", error: "timed out after 300 ms" },
         ]);
-        const heard = target.heard.map((text) => [...text.matchAll(/POST \/(\d)/g)].map(([, path]) => path));
+        const heard = target.heard
+          .map((text) => [...text.matchAll(/POST \/(\d)/g)].map(([, path]) => path))
+          // One that carries nothing may come first, to find out whether the host is there.
+          .filter((paths) => paths.length > 0);
         expect(heard).toEqual([
           ["1", "2"],
           ["3", "4"],

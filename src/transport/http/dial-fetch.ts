@@ -1,5 +1,6 @@
 /** Sends a request by Bun's fetch, to the very address that was judged. */
 
+import { connect } from "node:net";
 import type { Answer, Call, Dialler } from "./dial.ts";
 import { codeOf, isNotConnected } from "./failure.ts";
 import { literalAddress, withoutRootDots } from "./guard.ts";
@@ -8,37 +9,81 @@ import { MAX_RESPONSE_BYTES, readBounded } from "./response.ts";
 /** No name needs more: a host that refused on all of these is down. */
 const MAX_ADDRESSES_TRIED = 4;
 
-/** Hosts in doubt that are remembered; past it all are forgotten, and the next delivery to each tells again. */
-const MAX_DOUBTFUL = 1_000;
+/** Hosts that are remembered; past it all are forgotten, and the next delivery to each finds out again. */
+const MAX_REMEMBERED = 10_000;
+/** A host that takes no connection within this is in doubt. */
+const REACHED_MS = 1_000;
 
 /**
- * fetch does not tell whether it is still connecting, which to a host that drops packets takes it two minutes. So
- * where an exchange ended without an answer, the host's next one goes by `careful`, which bounds that and tries other
- * addresses meanwhile, until one is answered.
+ * fetch does not tell whether it is still connecting, which to a host that drops packets takes it two minutes. So a
+ * host that nothing is known of is tried by a connection that carries nothing; one that does not take it, and one with
+ * which an exchange ended without an answer, is in doubt: what goes there goes by `careful`, which bounds connecting
+ * and tries other addresses meanwhile, until one is answered.
  */
 export function createFetchDialler(careful: Dialler): Dialler {
-  const doubtful = new Set<string>();
+  /** Whether it may be dialled by fetch, by host. */
+  const known = new Map<string, boolean>();
+  const remember = (host: string, isWell: boolean) => {
+    if (known.size >= MAX_REMEMBERED) known.clear();
+    known.set(host, isWell);
+  };
+  /** One connection tells all who ask meanwhile. */
+  const asked = new Map<string, Promise<void>>();
+  const findOut = (call: Call): Promise<void> => {
+    const { host } = call.url;
+    const under = asked.get(host);
+    if (under !== undefined) return under;
+    const found = isReached(call).then((isWell) => {
+      asked.delete(host);
+      if (isWell !== null) remember(host, isWell);
+    });
+    asked.set(host, found);
+    return found;
+  };
   return {
     dial: async (call) => {
       const { host } = call.url;
-      if (doubtful.has(host)) {
+      if (!known.has(host)) await findOut(call);
+      if (known.get(host) === false) {
         const answer = await careful.dial(call);
-        doubtful.delete(host);
+        remember(host, true);
         return answer;
       }
       try {
         return await dialWithFetch(call);
       } catch (thrown) {
-        if (call.signal.aborted || codeOf(thrown) === "ETIMEDOUT") {
-          if (doubtful.size >= MAX_DOUBTFUL) doubtful.clear();
-          doubtful.add(host);
-        }
+        if (call.signal.aborted || codeOf(thrown) === "ETIMEDOUT") remember(host, false);
         throw thrown;
       }
     },
     close: () => careful.close(),
   };
 }
+
+/**
+ * Whether the host takes a connection at once, or refuses one: of what goes wrong there fetch tells more. Null when the
+ * call was broken off before it showed.
+ */
+function isReached({ url, addresses, signal }: Call): Promise<boolean | null> {
+  if (signal.aborted) return Promise.resolve(null);
+  const port = Number(url.port === "" ? DEFAULT_PORTS[url.protocol] : url.port);
+  const hostname = literalAddress(url.hostname) ?? url.hostname;
+  return new Promise((resolve) => {
+    const socket = connect({ host: addresses?.[0] ?? hostname, port });
+    const settle = (isWell: boolean | null) => {
+      signal.removeEventListener("abort", abort);
+      socket.destroy();
+      resolve(isWell);
+    };
+    const abort = () => settle(null);
+    signal.addEventListener("abort", abort, { once: true });
+    socket.setTimeout(REACHED_MS, () => settle(false));
+    socket.once("connect", () => settle(true));
+    socket.once("error", () => settle(true));
+  });
+}
+
+const DEFAULT_PORTS: Readonly<Record<string, number>> = { "http:": 80, "https:": 443 };
 
 /** Dials one address after the other until one connects. */
 async function dialWithFetch(call: Call): Promise<Answer> {
