@@ -16,6 +16,9 @@ const HUNG_MS = 10_000;
 const BATCH = 1_000;
 /** Batches under way at once while a queue is filled. */
 const BATCHES_AT_ONCE = 4;
+/** A batch that was not taken because there is too much to take is handed in again after so long, so often at most. */
+const AGAIN_MS = 1_000;
+const MAX_TRIES = 60;
 
 /** Any number of processes on one store, all of them ended by {@link close}. */
 export class Fleet {
@@ -183,7 +186,7 @@ export class Api {
         const from = next;
         next = Math.min(count, from + BATCH);
         const tasks = Array.from({ length: next - from }, (_, index) => make(from + index));
-        const { results }: { results: Enqueued[] } = await this.#well("POST", "/v1/enqueue/batch", { tasks });
+        const { results } = await this.#taken(tasks);
         for (const { task_id: id, detail } of results) {
           if (id === undefined) throw new Error(`a task of the batch was refused: ${detail}`);
           ids.push(id);
@@ -192,6 +195,19 @@ export class Api {
     };
     await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, hand));
     return ids;
+  }
+
+  /** One batch, handed in again where the server has too much to take: then nothing of it was kept. */
+  async #taken(tasks: readonly NewTaskBody[]): Promise<{ readonly results: readonly Enqueued[] }> {
+    const path = "/v1/enqueue/batch";
+    for (let tries = 1; ; tries++) {
+      const { status, body } = await this.ask<{ results: readonly Enqueued[] }>("POST", path, { tasks });
+      if (status < 300) return body;
+      if (status !== 503 || tries === MAX_TRIES) {
+        throw new Error(`POST ${path} answered ${status}: ${JSON.stringify(body)}`);
+      }
+      await Bun.sleep(AGAIN_MS);
+    }
   }
 
   async #well<T>(method: "GET" | "POST", path: string, body?: object): Promise<T> {
