@@ -17,21 +17,25 @@ export type FillRandom = (bytes: Uint8Array<ArrayBuffer>) => void;
  */
 export function idGenerator(fillRandom: FillRandom): (nowMs: number) => string {
   const pool = new Uint8Array(RANDOM_BYTES * POOLED_IDS);
-  let used = pool.length;
+  const decoder = new TextDecoder();
+  // Written all at once: a text that is put together character by character is walked again by whoever reads it.
+  let chars = "";
+  let used = 0;
   let lastMs = -1;
   let timePart = "";
   return (nowMs) => {
-    if (used === pool.length) {
+    if (used === chars.length) {
       fillRandom(pool);
+      for (const [at, byte] of pool.entries()) pool[at] = ALPHABET.charCodeAt(byte & 31);
+      chars = decoder.decode(pool);
       used = 0;
     }
     if (nowMs !== lastMs) {
       lastMs = nowMs;
       timePart = encodeTime(nowMs);
     }
-    let id = timePart;
-    for (let end = used + RANDOM_BYTES; used < end; used++) id += ALPHABET[(pool[used] ?? 0) & 31];
-    return id;
+    used += RANDOM_BYTES;
+    return timePart + chars.slice(used - RANDOM_BYTES, used);
   };
 }
 

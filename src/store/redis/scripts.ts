@@ -4,6 +4,7 @@ import absent from "./lua/absent.lua" with { type: "text" };
 import accept from "./lua/accept.lua" with { type: "text" };
 import announce from "./lua/announce.lua" with { type: "text" };
 import audit from "./lua/audit.lua" with { type: "text" };
+import base from "./lua/base.lua" with { type: "text" };
 import begin from "./lua/begin.lua" with { type: "text" };
 import change from "./lua/change.lua" with { type: "text" };
 import check from "./lua/check.lua" with { type: "text" };
@@ -56,7 +57,16 @@ const command = <Args extends readonly Argument[], Reply>(
   name: string,
   flags: string,
   ...parts: readonly string[]
-): Command<Args, Reply> => defineScript(name, `${flags}${[shared, ...parts].join("\n")}`);
+): Command<Args, Reply> => defineScript(name, `${flags}${nested(base, shared, parts.join("\n"))}`);
+
+/**
+ * Each part in a function within the one before it. Redis runs a script from its top at every call, and Lua looks
+ * through all captured names of the function at hand for each that a new function captures, but takes those of the
+ * functions around it as they are: this spares a call about ten microseconds.
+ */
+function nested(...parts: readonly string[]): string {
+  return parts.reduceRight((inner, part) => `${part}\nreturn (function()\n${inner}\nend)()`);
+}
 
 /** Milliseconds that names stay taken, that succeeded and cancelled tasks are kept, and that dead ones are. */
 export type Ends = readonly [namesMs: number, succeededMs: number, deadMs: number];
