@@ -88,6 +88,8 @@ function targetTable(result: BenchResult): readonly string[] {
       const figure = measured === null ? "" : `${shown(measured)} ${unit}`;
       return `| ${what} | ${`${wanted} ${unit}`.trim()} | ${figure} | ${verdict} |`;
     }),
+    "",
+    "Of those that are not met: [where the time goes, and what was tried](performance.md).",
   ];
 }
 

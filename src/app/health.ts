@@ -18,7 +18,7 @@ export interface RoleState {
   /** When the shutdown's grace is over; null until it begins. */
   stoppingBeforeMs: number | null;
   /** Null where there is none, and until it has started. */
-  worker: Pick<Worker, "lastMovedAtMs" | "running"> | null;
+  worker: Pick<Worker, "lastMovedMonoMs" | "running"> | null;
 }
 
 /** A claim loop that has not moved for this long is stuck; it moves at least once a second. */
@@ -44,7 +44,7 @@ export function healthOf(state: RoleState, clock: Clock): HealthSource {
     live: () => {
       // A worker that drains claims nothing on purpose.
       if (state.worker === null || state.stoppingBeforeMs !== null) return WELL;
-      const stillMs = clock.now() - state.worker.lastMovedAtMs;
+      const stillMs = clock.monoMs() - state.worker.lastMovedMonoMs;
       if (stillMs < STUCK_AFTER_MS) return WELL;
       return { ok: false, reason: `the claim loop has not moved for ${Math.round(stillMs / 1_000)} s` };
     },

@@ -50,7 +50,7 @@ interface Line<T> {
   /** Whether something came up while a look was under way. */
   again: boolean;
   cancelLook: CancelTimer;
-  lastLookAtMs: number;
+  lastLookMonoMs: number;
 }
 
 export class Polls<T> {
@@ -112,7 +112,7 @@ export class Polls<T> {
       current: null,
       again: false,
       cancelLook: () => {},
-      lastLookAtMs: Number.NEGATIVE_INFINITY,
+      lastLookMonoMs: Number.NEGATIVE_INFINITY,
     };
     this.#lines.set(queue, line);
     return line;
@@ -142,7 +142,7 @@ export class Polls<T> {
   }
 
   #hinted(queue: string, line: Line<T>): void {
-    const sinceMs = this.#options.clock.now() - line.lastLookAtMs;
+    const sinceMs = this.#options.clock.monoMs() - line.lastLookMonoMs;
     this.#lookIn(queue, line, Math.min(Math.max(0, LOOK_GAP_MS - sinceMs), LOOK_GAP_MS));
   }
 
@@ -175,7 +175,7 @@ export class Polls<T> {
         line.current = null;
       }
     }
-    line.lastLookAtMs = this.#options.clock.now();
+    line.lastLookMonoMs = this.#options.clock.monoMs();
     const waitMs = line.again ? LOOK_GAP_MS : Math.max(LOOK_GAP_MS, nextInMs ?? LOOK_EVERY_MS);
     if (line.polls.size > 0 && this.#lines.get(queue) === line) {
       this.#lookIn(queue, line, Math.min(waitMs, LOOK_EVERY_MS));

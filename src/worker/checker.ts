@@ -41,18 +41,18 @@ export class Checker {
   readonly #options: CheckerOptions;
   #inspection: Inspection | null = null;
   #found = new Map<ViolationKind, Found>();
-  #restUntilMs: number;
-  #turnUntilMs = Number.NEGATIVE_INFINITY;
+  #restUntilMonoMs: number;
+  #turnUntilMonoMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: CheckerOptions) {
     this.#options = options;
-    this.#restUntilMs = options.clock.now() + REST_MS;
+    this.#restUntilMonoMs = options.clock.monoMs() + REST_MS;
   }
 
   /** Goes on by one small step, where it is time for one. Rejects where the store fails; the walk begins anew then. */
   async step(): Promise<void> {
     const { store, clock } = this.#options;
-    if (clock.now() < this.#restUntilMs || !(await this.#isOurTurn())) return;
+    if (clock.monoMs() < this.#restUntilMonoMs || !(await this.#isOurTurn())) return;
     this.#inspection ??= store.inspect({ limit: RECORDS_A_STEP, repair: false, thorough: false });
     try {
       const { violations, done } = await this.#inspection.step();
@@ -66,14 +66,14 @@ export class Checker {
 
   async #isOurTurn(): Promise<boolean> {
     const { store, clock, worker, metrics } = this.#options;
-    if (clock.now() < this.#turnUntilMs) return true;
+    if (clock.monoMs() < this.#turnUntilMonoMs) return true;
     const ids = (await store.workers(WORKER_SEEN_WITHIN_MS)).map(({ id }) => id).sort();
     if (ids[0] === worker) {
-      this.#turnUntilMs = clock.now() + TURN_EVERY_MS;
+      this.#turnUntilMonoMs = clock.monoMs() + TURN_EVERY_MS;
       return true;
     }
     this.#forget();
-    this.#restUntilMs = clock.now() + TURN_EVERY_MS;
+    this.#restUntilMonoMs = clock.monoMs() + TURN_EVERY_MS;
     // Another tells from now on.
     metrics?.inspected(null);
     return false;
@@ -97,7 +97,7 @@ export class Checker {
     }
     metrics?.inspected(new Map([...found].map(([kind, { times }]) => [kind, times])));
     this.#forget();
-    this.#restUntilMs = this.#options.clock.now() + REST_MS;
+    this.#restUntilMonoMs = this.#options.clock.monoMs() + REST_MS;
   }
 
   #forget(): void {

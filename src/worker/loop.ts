@@ -57,7 +57,7 @@ export class ClaimLoop {
   #workMayWait = true;
   #draining = false;
   #pausedUntilMonoMs = 0;
-  #lastMovedAtMs: number;
+  #lastMovedMonoMs: number;
   #cancelLook: CancelTimer = () => {};
   #cancelDue: CancelTimer = () => {};
   #onIdle: (() => void) | null = null;
@@ -67,7 +67,7 @@ export class ClaimLoop {
     this.#options = options;
     this.#exchange = new Exchange({ id, store, clock, leaseMs, mayClaim: () => !this.#draining });
     this.#streak = new FailureStreak(options.logger, "claiming and settling tasks");
-    this.#lastMovedAtMs = clock.now();
+    this.#lastMovedMonoMs = clock.monoMs();
   }
 
   /** The tasks held now, from claim to settlement. */
@@ -75,9 +75,9 @@ export class ClaimLoop {
     return this.#runs;
   }
 
-  /** When the loop last went round, in milliseconds since the epoch. It does so at least once a second. */
-  get lastMovedAtMs(): number {
-    return this.#lastMovedAtMs;
+  /** When the loop last went round, by the clock that never goes back. It does so at least once a second. */
+  get lastMovedMonoMs(): number {
+    return this.#lastMovedMonoMs;
   }
 
   start(): void {
@@ -137,7 +137,7 @@ export class ClaimLoop {
   #turn(): void {
     this.#turnComes = false;
     if (this.#closed.signal.aborted) return;
-    this.#lastMovedAtMs = this.#options.clock.now();
+    this.#lastMovedMonoMs = this.#options.clock.monoMs();
     if (this.#isIdle()) this.#onIdle?.();
     if (this.#exchanging || this.#options.clock.monoMs() < this.#pausedUntilMonoMs) return;
     const free = this.#freeSlots();

@@ -93,8 +93,8 @@ export class Worker {
   }
 
   /** When the claim loop last went round, in milliseconds since the epoch; at least once a second while it lives. */
-  get lastMovedAtMs(): number {
-    return this.#loop.lastMovedAtMs;
+  get lastMovedMonoMs(): number {
+    return this.#loop.lastMovedMonoMs;
   }
 
   /** Tasks held now, from claim to settlement; never more than the concurrency. */

@@ -190,11 +190,12 @@ export class Load {
       how === "batch"
         ? request({ tasks: bodies })
         : request(bodies[0] ?? {}, plan === undefined || plan.named ? undefined : nameOf(plan));
-    let answer: { status: number; retryAfterMs: number; body: Answered };
+    let answer: { status: number; retryAfterMs: number; body: Answered | null };
     try {
       const path = how === "batch" ? "/v1/enqueue/batch" : "/v1/enqueue";
       const response = await fetch(`http://${api.host}:${api.port}${path}`, init);
-      const body = (await response.json()) as Answered;
+      // Bun reads null where there is no body.
+      const body = (await response.json()) as Answered | null;
       const retryAfterMs = Number(response.headers.get("retry-after") ?? Number.NaN) * 1_000;
       answer = { status: response.status, retryAfterMs, body };
     } catch {
@@ -203,7 +204,7 @@ export class Load {
     }
     this.longestAnswerMs = Math.max(this.longestAnswerMs, performance.now() - sentMs);
     return how === "batch" && answer.status === 202
-      ? (answer.body.results ?? []).map((result) =>
+      ? (answer.body?.results ?? []).map((result) =>
           replyOf(result.status === "rejected" ? 0 : 202, 1_000, result),
         )
       : plans.map(() => replyOf(answer.status, answer.retryAfterMs, answer.body));
@@ -229,7 +230,8 @@ interface Answered {
 }
 
 /** `status` 0 stands for an item of a batch that was rejected. */
-function replyOf(status: number, retryAfterMs: number, body: Answered): Reply {
+function replyOf(status: number, retryAfterMs: number, body: Answered | null): Reply {
+  if (body === null) return { kind: "odd", what: `${status} without a body` };
   if ((status === 202 || status === 200) && body.task_id !== undefined) {
     return { kind: "accepted", id: body.task_id };
   }

@@ -100,6 +100,8 @@ class Namespaces implements Network {
   readonly places: ReadonlyMap<string, Place>;
   /** By place, how many cuts keep each address away. */
   readonly #cuts = new Map<string, Map<string, number>>();
+  /** By place, what sets its rules last: two cuts that change at once must not overtake each other. */
+  readonly #applied = new Map<string, Promise<void>>();
 
   constructor(hub: string, places: ReadonlyMap<string, Place>) {
     this.hub = hub;
@@ -128,7 +130,14 @@ class Namespaces implements Network {
     await Promise.all([...new Set([...here, ...there])].map((name) => this.#apply(name)));
   }
 
-  async #apply(name: string): Promise<void> {
+  #apply(name: string): Promise<void> {
+    const before = this.#applied.get(name) ?? Promise.resolve();
+    const applied = before.catch(() => {}).then(() => this.#set(name));
+    this.#applied.set(name, applied);
+    return applied;
+  }
+
+  async #set(name: string): Promise<void> {
     const gone = [...(this.#cuts.get(name) ?? [])].flatMap(([host, count]) => (count > 0 ? [host] : []));
     const add = gone.length === 0 ? "" : `; add element inet chaos cut { ${gone.join(", ")} }`;
     await run(...this.#place(name).through, "nft", `flush set inet chaos cut${add}`);

@@ -10,4 +10,8 @@ export const SEEDS: readonly { readonly seed: number; readonly why: string }[] =
   { seed: 31, why: "a task takes five workers down with it" },
   { seed: 42, why: "an exchange with the store fails for good while settlements are on their way" },
   { seed: 50, why: "a worker extends a lease that another has by now" },
+  {
+    seed: 305_545,
+    why: "the clock is set back after a sweep has forgotten a name, which is free from then on",
+  },
 ];

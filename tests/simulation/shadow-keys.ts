@@ -49,6 +49,8 @@ function keyOf({ spec }: ShadowTask): string | null {
 interface Taken {
   readonly id: string;
   untilMs: number | null;
+  /** Its time was over before the clock went back: whether it is still known is up to the sweeps. */
+  mayBeForgotten: boolean;
 }
 
 /** Names and idempotency keys. */
@@ -68,8 +70,21 @@ export class ShadowNames {
     });
   }
 
+  /** Those of {@link holders} that cannot have been forgotten. */
+  certainHolders(spec: NewTask, nowMs: number): readonly string[] {
+    const uncertain = scopesOf(spec).filter((scope) => this.#taken.get(scope)?.mayBeForgotten === true);
+    return uncertain.length > 0 ? [] : this.holders(spec, nowMs);
+  }
+
+  clockWasSet(beforeMs: number): void {
+    for (const taken of this.#taken.values()) {
+      if (taken.untilMs !== null && taken.untilMs <= beforeMs) taken.mayBeForgotten = true;
+    }
+  }
+
   take(spec: NewTask): void {
-    for (const scope of scopesOf(spec)) this.#taken.set(scope, { id: spec.id, untilMs: null });
+    for (const scope of scopesOf(spec))
+      this.#taken.set(scope, { id: spec.id, untilMs: null, mayBeForgotten: false });
   }
 
   release(spec: NewTask, nowMs: number): void {
@@ -86,7 +101,8 @@ export class ShadowNames {
     for (const scope of scopesOf(spec)) {
       const taken = this.#taken.get(scope);
       const isFree = taken === undefined || (taken.untilMs !== null && taken.untilMs <= nowMs);
-      if (isFree || taken.id === spec.id) this.#taken.set(scope, { id: spec.id, untilMs: null });
+      if (isFree || taken.id === spec.id)
+        this.#taken.set(scope, { id: spec.id, untilMs: null, mayBeForgotten: false });
     }
   }
 

@@ -72,8 +72,10 @@ export class Shadow {
     return task.state === "held" && this.#keys.holder(task)?.state === "dead";
   }
 
-  clockWasSet(): void {
+  /** `beforeMs` is what it told until now. */
+  clockWasSet(beforeMs: number): void {
     this.#clockSteps += 1;
+    this.#names.clockWasSet(beforeMs);
     this.limits.clockWasSet();
   }
 
@@ -91,7 +93,8 @@ export class Shadow {
           this.#broken(`${spec.id} is told to be a duplicate of ${result.id}`);
         continue;
       }
-      if (holders.length > 0) this.#broken(`${spec.id} is ${result.kind} though ${holders} has its name`);
+      const certain = this.#names.certainHolders(spec, nowMs);
+      if (certain.length > 0) this.#broken(`${spec.id} is ${result.kind} though ${certain} has its name`);
       const mayNot = !this.limits.client(clientId).enabled || !this.limits.queue(queue).enabled;
       if (result.kind === "limited") {
         if (this.#clockSteps === 0 && !this.limits.mayBeLimited(clientId, nowMs))

@@ -93,4 +93,9 @@ describe("the simulation", () => {
     );
     expect(misfits.map(({ name }) => name)).toEqual([]);
   });
+
+  test("has its deliberate faults listed in the docs", () => {
+    const listed = readFileSync(join(root, "docs/reliability.md"), "utf8").replaceAll("\n", " ");
+    expect(MUTATIONS.map(({ name }) => name).filter((name) => !listed.includes(name))).toEqual([]);
+  });
 });

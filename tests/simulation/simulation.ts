@@ -269,8 +269,9 @@ class Run {
 
   #setClock(byMs: number): void {
     this.journal.write("machine", `the clock is set by ${byMs} ms`);
+    const beforeMs = this.#machine.now();
     this.#machine.setClock(byMs);
-    this.#shadow.clockWasSet();
+    this.#shadow.clockWasSet(beforeMs);
   }
 
   #killHost(host: string, forMs: number): void {

@@ -101,13 +101,13 @@ export class LinkKeeper {
     let failures = 0;
     while (!this.#stopped) {
       if (this.#link !== null) {
-        const upAtMs = clock.now();
+        const upAtMonoMs = clock.monoMs();
         const reason = await this.#link.closed;
         this.#reason = `${addressText(this.#link.address)}: ${reason}`;
         this.#link = null;
         if (this.#stopped) return;
         this.#options.tell("warn", { reason: this.#reason }, "lost the connection to Redis");
-        failures = clock.now() - upAtMs < SETTLED_MS ? failures + 1 : 0;
+        failures = clock.monoMs() - upAtMonoMs < SETTLED_MS ? failures + 1 : 0;
       }
       if (failures > 0) await this.#pause(failures);
       await this.#reconnect(failures);
@@ -118,22 +118,22 @@ export class LinkKeeper {
   async #reconnect(failuresBefore: number): Promise<void> {
     const { clock, tell, locator } = this.#options;
     const settled = locator.hurry();
-    const downAtMs = clock.now();
-    let remindAtMs = downAtMs + REMIND_EVERY_MS;
+    const downAtMonoMs = clock.monoMs();
+    let remindAtMonoMs = downAtMonoMs + REMIND_EVERY_MS;
     try {
       for (let failures = failuresBefore + 1; !this.#stopped; failures++) {
         try {
           await this.connect();
-          tell("info", { afterMs: clock.now() - downAtMs }, "connected to Redis again");
+          tell("info", { afterMs: Math.round(clock.monoMs() - downAtMonoMs) }, "connected to Redis again");
           return;
         } catch {
           // Why is in `reason`, for whoever asks and for the line below.
         }
-        if (clock.now() >= remindAtMs) {
-          remindAtMs = clock.now() + REMIND_EVERY_MS;
+        if (clock.monoMs() >= remindAtMonoMs) {
+          remindAtMonoMs = clock.monoMs() + REMIND_EVERY_MS;
           tell(
             "warn",
-            { reason: this.#reason, forMs: clock.now() - downAtMs },
+            { reason: this.#reason, forMs: Math.round(clock.monoMs() - downAtMonoMs) },
             "still no connection to Redis",
           );
         }

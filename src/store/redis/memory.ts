@@ -31,7 +31,7 @@ export class MemoryGauge {
   readonly #connection: { command(name: string, ...args: (string | number)[]): Promise<unknown> };
   readonly #clock: Clock;
   readonly #maxBytes: number;
-  #lookedAtMs = Number.NEGATIVE_INFINITY;
+  #lookedAtMonoMs = Number.NEGATIVE_INFINITY;
   #look: Promise<void> | null = null;
   /** What came in since the last look. */
   #addedBytes = 0;
@@ -72,7 +72,7 @@ export class MemoryGauge {
   }
 
   #isOld(): boolean {
-    return this.#clock.now() - this.#lookedAtMs >= LOOK_EVERY_MS;
+    return this.#clock.monoMs() - this.#lookedAtMonoMs >= LOOK_EVERY_MS;
   }
 
   #share(): number {
@@ -103,6 +103,6 @@ export class MemoryGauge {
       { usedBytes: data, boundBytes: this.#maxBytes },
     ].filter(({ boundBytes }) => boundBytes > 0);
     this.#addedBytes = 0;
-    this.#lookedAtMs = this.#clock.now();
+    this.#lookedAtMonoMs = this.#clock.monoMs();
   }
 }

@@ -54,7 +54,7 @@ interface Peer {
 interface Primary {
   readonly address: HostPort;
   readonly epoch: number;
-  heardAtMs: number;
+  heardAtMonoMs: number;
 }
 
 /** What one Sentinel says of the primary. */
@@ -107,7 +107,7 @@ export class SentinelWatch implements PrimaryLocator {
 
   async locate(): Promise<HostPort> {
     const { clock } = this.#options;
-    const giveUpAtMs = clock.now() + LOCATE_MS;
+    const giveUpAtMonoMs = clock.monoMs() + LOCATE_MS;
     const release = this.hurry();
     try {
       for (;;) {
@@ -116,7 +116,7 @@ export class SentinelWatch implements PrimaryLocator {
         if (this.#primary !== null && !this.#isStale(this.#primary) && !replacing)
           return this.#primary.address;
         const given = this.#peers.filter((peer) => peer.given);
-        const leftMs = giveUpAtMs - clock.now();
+        const leftMs = giveUpAtMonoMs - clock.monoMs();
         if (leftMs <= 0 && replacing) throw new LinkError("the primary is being replaced", false);
         if (leftMs <= 0 || given.every((peer) => peer.trouble !== null)) throw noAnswer(given);
         await this.#news.sleep(leftMs);
@@ -137,7 +137,7 @@ export class SentinelWatch implements PrimaryLocator {
    */
   async vouch(address: HostPort): Promise<boolean> {
     const { clock } = this.#options;
-    const giveUpAtMs = clock.now() + VOUCH_MS;
+    const giveUpAtMonoMs = clock.monoMs() + VOUCH_MS;
     const views = new Map<Peer, View>();
     const release = this.hurry();
     try {
@@ -145,14 +145,14 @@ export class SentinelWatch implements PrimaryLocator {
         const asked = this.#peers.map(async (peer) => {
           if (peer.link?.isOpen === true && !views.has(peer)) views.set(peer, await this.#view(peer.link));
         });
-        await Promise.race([Promise.allSettled(asked), sleep(clock, giveUpAtMs - clock.now())]);
+        await Promise.race([Promise.allSettled(asked), sleep(clock, giveUpAtMonoMs - clock.monoMs())]);
         const told = [...views.values()];
         const refuted = told.some(
           (view) => view.failingOver || view.agreedDown || !sameAddress(view.address, address),
         );
         if (refuted || told.filter(({ down }) => down).length >= DOUBTERS) return false;
         if (views.size > this.#peers.length / 2) return true;
-        const leftMs = giveUpAtMs - clock.now();
+        const leftMs = giveUpAtMonoMs - clock.monoMs();
         if (leftMs <= 0 || this.#closing.signal.aborted) return false;
         await this.#news.sleep(leftMs);
       }
@@ -185,7 +185,7 @@ export class SentinelWatch implements PrimaryLocator {
   }
 
   #isStale(primary: Primary): boolean {
-    return this.#options.clock.now() - primary.heardAtMs > STALE_MS;
+    return this.#options.clock.monoMs() - primary.heardAtMonoMs > STALE_MS;
   }
 
   #isReplaced(): boolean {
@@ -245,7 +245,7 @@ export class SentinelWatch implements PrimaryLocator {
     const link = peer.link?.isOpen === true ? peer.link : await this.#dial(peer, "sentinel");
     peer.link = link;
     const view = await this.#view(link);
-    this.#consider({ address: view.address, epoch: view.epoch, heardAtMs: clock.now() });
+    this.#consider({ address: view.address, epoch: view.epoch, heardAtMonoMs: clock.monoMs() });
     this.#note(peer, view.replacing);
     if (fresh) await this.#learnOthers(link);
     // One that does not let us listen is asked all the same.
@@ -332,7 +332,7 @@ export class SentinelWatch implements PrimaryLocator {
   #consider(told: Primary): void {
     const known = this.#primary;
     if (known !== null && known.epoch === told.epoch && sameAddress(known.address, told.address)) {
-      known.heardAtMs = told.heardAtMs;
+      known.heardAtMonoMs = told.heardAtMonoMs;
       return;
     }
     if (known !== null && told.epoch <= known.epoch && !this.#isStale(known)) return;

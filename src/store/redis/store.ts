@@ -142,8 +142,8 @@ class RedisStore implements TaskStore {
   readonly #listeners = new Set<(hint: StoreHint) => void>();
   #unsubscribe: (() => void) | null = null;
   readonly #underWay = new Set<Promise<unknown>>();
-  #checkedAtMs = Number.NEGATIVE_INFINITY;
-  #unconfirmedAtMs = Number.NEGATIVE_INFINITY;
+  #checkedAtMonoMs = Number.NEGATIVE_INFINITY;
+  #unconfirmedAtMonoMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(options: RedisStoreOptions) {
@@ -450,10 +450,10 @@ class RedisStore implements TaskStore {
 
   async check(): Promise<void> {
     this.#assertOpen();
-    const nowMs = this.#clock.now();
-    if (Math.abs(nowMs - this.#checkedAtMs) < CHECK_GOOD_MS) return;
+    const nowMonoMs = this.#clock.monoMs();
+    if (nowMonoMs - this.#checkedAtMonoMs < CHECK_GOOD_MS) return;
     await this.#run(SCRIPTS.check);
-    this.#checkedAtMs = nowMs;
+    this.#checkedAtMonoMs = nowMonoMs;
   }
 
   async close(): Promise<void> {
@@ -545,12 +545,12 @@ class RedisStore implements TaskStore {
    */
   async #confirmed<Reply>(command: Command<never, Reply>, args: readonly Argument[]): Promise<Reply> {
     const confirmations = this.#confirmations;
-    const away = this.#clock.now() - this.#unconfirmedAtMs < UNCONFIRMED_PAUSE_MS;
+    const away = this.#clock.monoMs() - this.#unconfirmedAtMonoMs < UNCONFIRMED_PAUSE_MS;
     if (this.#wait === null || confirmations === null || away) {
       return this.#whileOpen(() => this.#call(command, args));
     }
     const { reply, acked } = await this.#whileOpen(() => confirmations.call(command, args));
-    if (acked < this.#wait.replicas) this.#unconfirmedAtMs = this.#clock.now();
+    if (acked < this.#wait.replicas) this.#unconfirmedAtMonoMs = this.#clock.monoMs();
     return reply as Reply;
   }
 

@@ -21,38 +21,38 @@ const REACHED_MS = 1_000;
  * and tries other addresses meanwhile, until one is answered.
  */
 export function createFetchDialler(careful: Dialler): Dialler {
-  /** Whether it may be dialled by fetch, by host. */
+  /** Whether it may be dialled by fetch, by origin. */
   const known = new Map<string, boolean>();
-  const remember = (host: string, isWell: boolean) => {
+  const remember = (origin: string, isWell: boolean) => {
     if (known.size >= MAX_REMEMBERED) known.clear();
-    known.set(host, isWell);
+    known.set(origin, isWell);
   };
   /** One connection tells all who ask meanwhile. */
   const asked = new Map<string, Promise<void>>();
   const findOut = (call: Call): Promise<void> => {
-    const { host } = call.url;
-    const under = asked.get(host);
+    const { origin } = call.url;
+    const under = asked.get(origin);
     if (under !== undefined) return under;
     const found = isReached(call).then((isWell) => {
-      asked.delete(host);
-      if (isWell !== null) remember(host, isWell);
+      asked.delete(origin);
+      if (isWell !== null) remember(origin, isWell);
     });
-    asked.set(host, found);
+    asked.set(origin, found);
     return found;
   };
   return {
     dial: async (call) => {
-      const { host } = call.url;
-      if (!known.has(host)) await findOut(call);
-      if (known.get(host) === false) {
+      const { origin } = call.url;
+      if (!known.has(origin)) await findOut(call);
+      if (known.get(origin) === false) {
         const answer = await careful.dial(call);
-        remember(host, true);
+        remember(origin, true);
         return answer;
       }
       try {
         return await dialWithFetch(call);
       } catch (thrown) {
-        if (call.signal.aborted || codeOf(thrown) === "ETIMEDOUT") remember(host, false);
+        if (call.signal.aborted || codeOf(thrown) === "ETIMEDOUT") remember(origin, false);
         throw thrown;
       }
     },
