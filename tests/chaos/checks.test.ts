@@ -101,6 +101,15 @@ describe("the checks of a chaos run", () => {
     expect(verdictOn(history(good), 10_000).violations).toEqual([]);
   });
 
+  test("find a task that nobody was told of and that is gone, unless a full store let go of it when it had ended", () => {
+    const unpromised = { ...good, calls: [...good.calls, call(2, 300_000)] };
+    const full = [fault(500_000, 501_000, { kind: "memory full", harms: ["primary", "memory"] })];
+    expect(checkDelivered(history(unpromised)).wrong).toHaveLength(1);
+    expect(checkDelivered(history({ ...unpromised, faults: full })).wrong).toEqual([]);
+    const failed = { ...unpromised, calls: [...good.calls, call(2, 300_000, { end: "failed" })] };
+    expect(checkDelivered(history({ ...failed, faults: full })).wrong).toHaveLength(1);
+  });
+
   test("find a task that was never delivered, one that is gone, and one that is not over", () => {
     expect(checkDelivered(history({ ...good, calls: [] })).lost).toHaveLength(1);
     expect(checkDelivered(history({ ...good, listed: [] })).lost).toHaveLength(1);
