@@ -25,12 +25,25 @@ export interface LoadResult {
   readonly refusal: string | null;
 }
 
+/** A machine that has other things to do may answer nothing for as long as a short measurement; it is waited for. */
+const PATIENCE_MS = 10_000;
+
 const options = optionsOf<LoadOptions>();
 const request = postBytes(options.port, options.path, options.body);
 let answered = 0;
 let refused = 0;
 let refusal: string | null = null;
 let running = true;
+let onAnswer: () => void = () => {};
+
+/** Resolves once more than `count` have been answered, or nothing is to be waited for any more. */
+async function answeredMoreThan(count: number): Promise<void> {
+  if (answered > count || refused > 0 || !running) return;
+  const next = new Promise<void>((resolve) => {
+    onAnswer = resolve;
+  });
+  await Promise.race([next, Bun.sleep(PATIENCE_MS)]);
+}
 
 function onResponse(response: Buffer, connection: HttpConnection): void {
   const status = statusOf(response);
@@ -39,6 +52,7 @@ function onResponse(response: Buffer, connection: HttpConnection): void {
     refused++;
     refusal ??= response.toString();
   }
+  onAnswer();
   if (running) connection.send(request);
 }
 
@@ -60,9 +74,11 @@ const connections = await Promise.all(opening);
 for (const connection of connections) connection.send(request);
 
 await Bun.sleep(options.warmUpMs);
+await answeredMoreThan(0);
 const answeredBefore = answered;
 const startMs = performance.now();
 await Bun.sleep(options.measureMs);
+await answeredMoreThan(answeredBefore);
 const elapsedMs = performance.now() - startMs;
 const counted = answered - answeredBefore;
 finish({
