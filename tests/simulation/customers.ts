@@ -27,6 +27,8 @@ export interface Services {
 
 export const CLIENTS = ["ann", "bob", "cid", "dot"] as const;
 export const QUEUES = ["default", "mail", "slow"] as const;
+/** The queue that is for consumers, where a run has any; they may also be given others for a while. */
+export const PULLED = "pulled";
 const KEYS = ["k1", "k2"] as const;
 const NAMES = ["n1", "n2", "n3", "n4", "n5", "n6"] as const;
 const ACTOR = "simulated";
@@ -52,6 +54,8 @@ const WISHES = {
 };
 
 export interface CustomersOptions {
+  /** Those that tasks are handed in to, {@link PULLED} among them where there are consumers. */
+  readonly queues: readonly string[];
   readonly apis: readonly Services[];
   readonly shadow: Shadow;
   readonly journal: Journal;
@@ -61,12 +65,25 @@ export interface CustomersOptions {
 
 export class Customers {
   readonly #options: CustomersOptions;
+  readonly #hasConsumers: boolean;
   readonly #acknowledged: string[] = [];
   readonly #underWay = new Set<Promise<void>>();
   #made = 0;
 
   constructor(options: CustomersOptions) {
     this.#options = options;
+    this.#hasConsumers = options.queues.includes(PULLED);
+  }
+
+  /** Makes the queue that a run with consumers begins with; false when that failed. */
+  async openPulled({ queues }: Services): Promise<boolean> {
+    try {
+      await queues.set({ queue: PULLED, mode: "pull" }, ACTOR);
+      return true;
+    } catch (thrown) {
+      this.#refused("open", thrown);
+      return false;
+    }
   }
 
   get acknowledged(): readonly string[] {
@@ -86,17 +103,20 @@ export class Customers {
 
   /** Resolves whatever becomes of it; an error that no caller can act on breaks a promise. */
   async #wish(): Promise<void> {
-    const { chance, journal, apis } = this.#options;
+    const { chance, apis } = this.#options;
     const what = chance.weighted(WISHES);
     try {
       await this.#do(what, chance.pick(apis));
     } catch (thrown) {
-      if (thrown instanceof TaskRunnerError && thrown.code !== "internal_error") {
-        journal.write("customer", `${what}: ${thrown.code}`);
-      } else {
-        journal.broken(`${what} failed with ${thrown instanceof Error ? thrown.stack : String(thrown)}`);
-      }
+      this.#refused(what, thrown);
     }
+  }
+
+  #refused(what: string, thrown: unknown): void {
+    const { journal } = this.#options;
+    if (thrown instanceof TaskRunnerError && thrown.code !== "internal_error")
+      journal.write("customer", `${what}: ${thrown.code}`);
+    else journal.broken(`${what} failed with ${thrown instanceof Error ? thrown.stack : String(thrown)}`);
   }
 
   /** Lifts everything that keeps tasks from running. Rejects as the service does. */
@@ -106,7 +126,7 @@ export class Customers {
         { client_id, enabled: true, overrides: { max_concurrent: 3, requests_per_minute: null } },
         ACTOR,
       );
-    for (const queue of [...QUEUES, "graveyard", "callbacks"])
+    for (const queue of [...this.#options.queues, "graveyard", "callbacks"])
       await queues.set(
         {
           queue,
@@ -124,7 +144,7 @@ export class Customers {
   }
 
   async #do(what: keyof typeof WISHES, { tasks, clients, tiers, queues, dead }: Services): Promise<unknown> {
-    const { chance } = this.#options;
+    const { chance, queues: names } = this.#options;
     const id = () => (this.#acknowledged.length === 0 ? "0".repeat(26) : chance.pick(this.#acknowledged));
     switch (what) {
       case "enqueue":
@@ -167,26 +187,28 @@ export class Customers {
       case "queue":
         return queues.set(this.#rules(), ACTOR);
       case "pause":
-        return queues.pause(chance.pick(QUEUES), ACTOR);
+        return queues.pause(chance.pick(names), ACTOR);
       case "resume":
-        return queues.resume(chance.pick(QUEUES), ACTOR);
+        return queues.resume(chance.pick(names), ACTOR);
       case "purge":
-        return Promise.all([queues.purge(chance.pick(QUEUES), ACTOR), this.#replaySome(tasks)]);
+        return Promise.all([queues.purge(chance.pick(names), ACTOR), this.#replaySome(tasks)]);
       case "deadReplay":
         return dead.replay({ ...(chance.happens(0.3) && { rate_per_sec: 0.5 }) }, ACTOR);
       case "deadPurge":
-        return dead.purge({ queue: chance.pick(QUEUES) }, ACTOR);
+        return dead.purge({ queue: chance.pick(names) }, ACTOR);
       case "deleteClient":
         return clients.delete(chance.pick(CLIENTS), ACTOR);
       case "deleteQueue":
-        return queues.delete(chance.pick(QUEUES), ACTOR);
+        return queues.delete(chance.pick(names), ACTOR);
     }
   }
 
   #rules(): QueueSetRequest {
-    const { chance } = this.#options;
+    const { chance, queues } = this.#options;
+    const queue = chance.pick(queues);
     return {
-      queue: chance.pick(QUEUES),
+      queue,
+      ...(this.#hasConsumers && this.#mode(queue)),
       ...(chance.happens(0.2) && { enabled: chance.happens(0.7) }),
       ...(chance.happens(0.5) && { max_concurrent: chance.pick([0, 1, 2, 4, null]) }),
       ...(chance.happens(0.4) && { max_dispatches_per_sec: chance.pick([0.5, 2, 10, null]) }),
@@ -203,6 +225,12 @@ export class Customers {
       ...(chance.happens(0.2) && { target: chance.pick([null, { url: `${HOSTS[2]}/override` }]) }),
       ...(chance.happens(0.2) && { retention_succeeded_sec: chance.pick([0, 5, null]) }),
     };
+  }
+
+  #mode(queue: string): Pick<QueueSetRequest, "mode"> {
+    const { chance } = this.#options;
+    if (queue === PULLED) return { mode: "pull" };
+    return queue === "slow" && chance.happens(0.5) ? { mode: chance.pick(["push", "pull"] as const) } : {};
   }
 
   async #enqueue(tasks: TaskService): Promise<void> {
@@ -239,8 +267,8 @@ export class Customers {
 
   /** Two tasks of an ordering key: the second comes in just as the first falls due, or a little later. */
   async #pair(tasks: TaskService): Promise<void> {
-    const { chance, sleep } = this.#options;
-    const own = { queue: chance.pick(QUEUES), ordering_key: chance.pick(KEYS) };
+    const { chance, sleep, queues } = this.#options;
+    const own = { queue: chance.pick(queues), ordering_key: chance.pick(KEYS) };
     const delayMs = chance.whole(1, 1_000);
     const { delay: _delay, ...request } = this.#request();
     const first = { ...request, ...own, delay: delayMs / 1_000 };
@@ -262,14 +290,17 @@ export class Customers {
   }
 
   #request(): EnqueueRequest {
-    const { chance } = this.#options;
+    const { chance, queues } = this.#options;
     this.#made += 1;
     const path = chance.happens(0.015) ? POISON : `/t/${this.#made}`;
+    const client_id = chance.pick(CLIENTS);
+    const queue = chance.happens(0.6) ? chance.pick(queues) : undefined;
+    const isWithoutUrl = queue === PULLED && chance.happens(0.5);
     return {
-      client_id: chance.pick(CLIENTS),
-      ...(chance.happens(0.6) && { queue: chance.pick(QUEUES) }),
+      client_id,
+      ...(queue !== undefined && { queue }),
       task: {
-        url: `${chance.pick(HOSTS)}${path}`,
+        ...(!isWithoutUrl && { url: `${chance.pick(HOSTS)}${path}` }),
         ...(chance.happens(0.3) && { timeout_sec: chance.whole(1, 6) }),
         ...(chance.happens(0.5) && { body: `body ${this.#made}` }),
       },

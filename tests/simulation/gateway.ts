@@ -97,7 +97,7 @@ export class Gateway {
       const claim = claimIn(method, result);
       const request = (method === "claim" ? args[0] : args[1]) as ClaimRequest;
       if (claim !== null) targets.handedOut(claim.tasks, machine.time.nowMs + request.leaseMs);
-      const told = observe(shadow, { node, method, args, result, nowMs });
+      const told = observe(shadow, { method, args, result, nowMs });
       if (told !== null) journal.write(node.name, `${method} ${told}`);
       return result;
     } catch (thrown) {

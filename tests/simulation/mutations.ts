@@ -198,4 +198,16 @@ export const MUTATIONS: readonly Mutation[] = [
     find: "if (crashes < MAX_CRASHES) return null;",
     replace: "if (crashes <= MAX_CRASHES) return null;",
   },
+  {
+    name: "workers take what is for consumers",
+    file: `${SQLITE}/lanes.ts`,
+    find: `if (this.flows.isPull(lane.queue)) this.park(lane, this.flows.get("queue", lane.queue));`,
+    replace: "",
+  },
+  {
+    name: "a lost lease is told to be acknowledged",
+    file: "src/service/pull.ts",
+    find: `status: result === "stale" ? "lost" : done`,
+    replace: "status: done",
+  },
 ];

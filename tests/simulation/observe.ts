@@ -17,7 +17,6 @@ import type {
   TaskStore,
 } from "../../src/core/store.ts";
 import type { NewTask, TaskState } from "../../src/core/task.ts";
-import type { SimNode } from "./node.ts";
 import type { Shadow } from "./shadow.ts";
 
 export type StoreMethod = Exclude<
@@ -27,7 +26,6 @@ export type StoreMethod = Exclude<
 
 /** One call that reached the store. */
 export interface Applied {
-  readonly node: SimNode;
   readonly method: StoreMethod;
   readonly args: readonly unknown[];
   readonly result: unknown;
@@ -35,7 +33,7 @@ export interface Applied {
 }
 
 /** What is told to the journal; null for what changes nothing. */
-export function observe(shadow: Shadow, { node, method, args, result, nowMs }: Applied): string | null {
+export function observe(shadow: Shadow, { method, args, result, nowMs }: Applied): string | null {
   switch (method) {
     case "enqueue": {
       const answer = result as EnqueueAnswer;
@@ -45,7 +43,7 @@ export function observe(shadow: Shadow, { node, method, args, result, nowMs }: A
         .join(", ");
     }
     case "claim":
-      return claimed(shadow, node, args[0] as ClaimRequest, result as Claim, nowMs);
+      return claimed(shadow, args[0] as ClaimRequest, result as Claim, nowMs);
     case "settle":
       shadow.settled(args[0] as Settlement[], result as SettleResult[], nowMs);
       return settledLine(args[0] as Settlement[], result as SettleResult[]);
@@ -53,7 +51,7 @@ export function observe(shadow: Shadow, { node, method, args, result, nowMs }: A
       const { settled, claim } = result as { settled: SettleResult[]; claim: Claim };
       shadow.settled(args[0] as Settlement[], settled, nowMs);
       const line = settledLine(args[0] as Settlement[], settled);
-      return `${line}; ${claimed(shadow, node, args[1] as ClaimRequest, claim, nowMs) ?? "nothing"}`;
+      return `${line}; ${claimed(shadow, args[1] as ClaimRequest, claim, nowMs) ?? "nothing"}`;
     }
     case "extend": {
       const lost = result as LostLease[];
@@ -79,7 +77,7 @@ export function observe(shadow: Shadow, { node, method, args, result, nowMs }: A
       return `${progress.queue} ${progress.removed}`;
     }
     default:
-      return observeChange(shadow, { node, method, args, result, nowMs });
+      return observeChange(shadow, { method, args, result, nowMs });
   }
 }
 
@@ -128,14 +126,8 @@ function observeChange(shadow: Shadow, { method, args, result, nowMs }: Applied)
   }
 }
 
-function claimed(
-  shadow: Shadow,
-  node: SimNode,
-  request: ClaimRequest,
-  claim: Claim,
-  nowMs: number,
-): string | null {
-  shadow.claimed(node, request, claim, nowMs);
+function claimed(shadow: Shadow, request: ClaimRequest, claim: Claim, nowMs: number): string | null {
+  shadow.claimed(request, claim, nowMs);
   if (claim.tasks.length === 0) return null;
   return claim.tasks
     .map(({ id, fence, isProbe }) => `${short(id)} #${fence}${isProbe ? " probe" : ""}`)

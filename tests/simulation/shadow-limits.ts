@@ -14,6 +14,8 @@ interface Bucket {
 }
 
 export class ShadowLimits {
+  /** How often any settings were changed. */
+  changes = 0;
   readonly #defaultTier: string;
   readonly #clients = new Map<string, Client>();
   readonly #queues = new Map<string, Queue>();
@@ -37,6 +39,7 @@ export class ShadowLimits {
       string,
       unknown
     >;
+    this.changes += 1;
     if (value === null) kept.delete(id);
     else kept.set(id, value);
     if (kind === "client" && value === null) this.#admitted.delete(id);

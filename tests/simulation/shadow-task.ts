@@ -27,7 +27,13 @@ export interface ShadowTask {
   firstAttemptAtMs: number | null;
   expiresMs: number | null;
   /** The lease that stands, of a cancelled task too until its worker has let go. */
-  lease: { readonly worker: string; untilMs: number; readonly claimed: ClaimedTask } | null;
+  lease: {
+    readonly worker: string;
+    untilMs: number;
+    readonly claimed: ClaimedTask;
+    /** How many changes of settings there had been. */
+    readonly settingsChanges: number;
+  } | null;
 }
 
 export const isWaiting = ({ state }: ShadowTask): boolean =>

@@ -16,7 +16,6 @@ import type {
   SettleResult,
 } from "../../src/core/store.ts";
 import type { NewTask, TaskState } from "../../src/core/task.ts";
-import type { SimNode } from "./node.ts";
 import { ShadowKeys, ShadowNames } from "./shadow-keys.ts";
 import { ShadowLimits } from "./shadow-limits.ts";
 import { isBefore, isOver, isWaiting, type ShadowTask } from "./shadow-task.ts";
@@ -115,11 +114,16 @@ export class Shadow {
     }
   }
 
-  claimed(node: SimNode, request: ClaimRequest, { tasks, nextInMs }: Claim, nowMs: number): void {
+  claimed(request: ClaimRequest, { tasks, nextInMs }: Claim, nowMs: number): void {
+    if (request.queue !== undefined && this.limits.queue(request.queue).mode !== "pull") {
+      if (tasks.length > 0)
+        this.#broken(`${request.worker} is given tasks of a queue that is not for consumers`);
+      return;
+    }
     this.#promote(Math.max(request.limit * 2, MIN_PROMOTED), nowMs);
     if (tasks.length > request.limit) this.#broken(`${tasks.length} tasks were claimed of ${request.limit}`);
-    for (const claimed of tasks) this.#lease(node, claimed, request, nowMs);
-    if (tasks.length < request.limit && tasks.length < MIN_PROMOTED) this.#checkNothingLeft(nowMs);
+    for (const claimed of tasks) this.#lease(claimed, request, nowMs);
+    if (tasks.length < request.limit && tasks.length < MIN_PROMOTED) this.#checkNothingLeft(request, nowMs);
     this.#checkNextIn(nextInMs, nowMs);
   }
 
@@ -347,7 +351,7 @@ export class Shadow {
     for (const task of due.slice(0, limit)) task.state = this.#keys.arrive(task);
   }
 
-  #lease(node: SimNode, claimed: ClaimedTask, { leaseMs }: ClaimRequest, nowMs: number): void {
+  #lease(claimed: ClaimedTask, { worker, leaseMs, queue: asked }: ClaimRequest, nowMs: number): void {
     const { id, fence } = claimed;
     const task = this.tasks.get(id);
     if (task === undefined) {
@@ -355,7 +359,7 @@ export class Shadow {
       return;
     }
     if (task.lease !== null) {
-      this.#broken(`${id} is handed out to ${node.name} while ${task.lease.worker} has a lease of it`);
+      this.#broken(`${id} is handed out to ${worker} while ${task.lease.worker} has a lease of it`);
       return;
     }
     if (task.state !== "ready") {
@@ -376,9 +380,15 @@ export class Shadow {
       claimed.target.url !== task.spec.target.url
     )
       this.#broken(`${id} is handed out as another task`);
+    const isPull = this.limits.queue(queue).mode === "pull";
+    if (isPull ? asked !== queue : asked !== undefined)
+      this.#broken(
+        `${id} of ${queue} is handed out to ${worker}, who asked for ${asked ?? "what is pushed"}`,
+      );
     task.state = "running";
     task.fence = fence;
-    task.lease = { worker: node.name, untilMs: nowMs + leaseMs, claimed };
+    const { changes } = this.limits;
+    task.lease = { worker, untilMs: nowMs + leaseMs, claimed, settingsChanges: changes };
     this.limits.give(clientId, queue, 1);
     const over = this.limits.begun(clientId, queue, nowMs);
     if (over !== null) this.#broken(`${id} is handed out: ${over}`);
@@ -402,17 +412,26 @@ export class Shadow {
   }
 
   /** A claim that could have taken more has left nothing that could run: no lane is stuck. */
-  #checkNothingLeft(nowMs: number): void {
+  #checkNothingLeft({ queue: asked }: ClaimRequest, nowMs: number): void {
     if (this.#holdsMatter(nowMs)) return;
     for (const { spec, state } of this.tasks.values()) {
       const { clientId, queue, id } = spec;
-      if (state !== "ready" || this.limits.queue(queue).maxDispatchesPerSec !== null) continue;
-      if (this.limits.queue(queue).mode !== "push") continue;
+      const { mode, maxDispatchesPerSec } = this.limits.queue(queue);
+      if (state !== "ready" || maxDispatchesPerSec !== null) continue;
+      if (asked === undefined ? mode !== "push" : queue !== asked) continue;
+      // A slot of its client may be on offer to a lane that only workers, or who asks for its queue, can take.
+      if (asked !== undefined && this.#waitsElsewhere(clientId, asked)) continue;
       if (this.limits.room(clientId, queue) > 0) {
         this.#broken(`${id} could run and is left by a claim`);
         return;
       }
     }
+  }
+
+  #waitsElsewhere(client: string, queue: string): boolean {
+    for (const { spec, state } of this.tasks.values())
+      if (state === "ready" && spec.clientId === client && spec.queue !== queue) return true;
+    return false;
   }
 
   /** A sleeper is not told to sleep past the time at which something falls due. */

@@ -1,9 +1,11 @@
 /** One run: serve and work on the real store under virtual time, with everything going wrong that a seed brings, and then with nothing. */
 
 import { idGenerator } from "../../src/core/id.ts";
+import { defaultRetryPolicy } from "../../src/core/retry.ts";
 import type { TaskStore } from "../../src/core/store.ts";
 import { ClientService } from "../../src/service/clients.ts";
 import { DeadLetters } from "../../src/service/dead.ts";
+import { PullService } from "../../src/service/pull.ts";
 import { PurgeRunner } from "../../src/service/purges.ts";
 import { QueueService } from "../../src/service/queues.ts";
 import { TaskService } from "../../src/service/tasks.ts";
@@ -12,7 +14,8 @@ import { openSqliteStore } from "../../src/store/sqlite/store.ts";
 import { createLogger } from "../../src/telemetry/logger.ts";
 import { Worker } from "../../src/worker/worker.ts";
 import { auditOf } from "./audit.ts";
-import { CLIENTS, Customers, QUEUES, type Services } from "./customers.ts";
+import { Consumers } from "./consumers.ts";
+import { CLIENTS, Customers, PULLED, QUEUES, type Services } from "./customers.ts";
 import { Faults } from "./faults.ts";
 import { Gateway } from "./gateway.ts";
 import { Journal } from "./journal.ts";
@@ -43,6 +46,9 @@ const LIVENESS_MS = 15 * 60_000;
 const MAX_STEPS = 400_000;
 const AUDIT_EVERY_MS = 25_000;
 const DAMAGED_SHOWN = 5;
+/** One seed of so many is a run with pull queues and consumers: the last of them. */
+const CONSUMERS_EVERY = 5;
+const MAX_CONSUMERS = 3;
 
 const logger = createLogger({ level: "error", role: "simulation", destination: { write: () => {} } });
 logger.level = "silent";
@@ -114,6 +120,8 @@ class Run {
   readonly #gateway: Gateway;
   readonly #newId: (nowMs: number) => string;
   readonly #apis: readonly Services[];
+  readonly #queues: readonly string[];
+  readonly #consumers: Consumers | null;
   readonly #apiNodes: SimNode[] = [];
   readonly #workers: { readonly node: SimNode; readonly worker: Worker }[] = [];
   #started = 0;
@@ -178,19 +186,36 @@ class Run {
     });
     this.#newId = idGenerator(chance.fork().fill);
     this.#apis = [this.#api("api-1"), this.#api("api-2")];
+    const hasConsumers = seed % CONSUMERS_EVERY === CONSUMERS_EVERY - 1;
+    // Twice, so that it gets about as much as all others that have a name.
+    this.#queues = hasConsumers ? [...QUEUES, PULLED, PULLED] : QUEUES;
+    const sleep = (delayMs: number) => machine.time.sleep(delayMs);
     this.customers = new Customers({
+      queues: this.#queues,
       apis: this.#apis,
       shadow: this.#shadow,
       journal,
       chance: chance.fork(),
-      sleep: (delayMs) => machine.time.sleep(delayMs),
+      sleep,
     });
+    this.#consumers = hasConsumers
+      ? new Consumers({
+          pulls: this.#apiNodes.map((node) => this.#pull(node, chance.fork())),
+          queues: [PULLED, PULLED, "slow"],
+          targets: this.targets,
+          journal,
+          chance: chance.fork(),
+          sleep,
+        })
+      : null;
   }
 
   async toTheEnd(): Promise<void> {
     const { workers, lengthMs } = this.#plan;
     this.journal.write("run", JSON.stringify(this.#plan));
     for (let started = 0; started < workers; started++) this.#after(started * 137, () => this.#startWorker());
+    const consumers = this.#consumers;
+    if (consumers !== null) this.#after(0, () => void this.#openTo(consumers));
     this.#planTroubles();
     this.#planWishes();
     this.#after(lengthMs, () => void this.#settleDown());
@@ -198,11 +223,24 @@ class Run {
     for (let steps = 0; !this.#ended && this.journal.firstBroken === null; steps++) {
       await time.drain();
       if (time.nowMs - this.#auditedMs >= AUDIT_EVERY_MS) await this.#audit();
-      if (!time.step()) this.journal.broken("nothing is left to happen");
+      if (!time.step() && !this.#ended) this.journal.broken("nothing is left to happen");
       if (steps > MAX_STEPS) this.journal.broken("there is no end to what happens");
     }
     await time.drain();
     if (this.journal.firstBroken === null) await this.#audit();
+  }
+
+  /** Makes the queue that consumers take from, whatever that takes, and lets them begin. */
+  async #openTo(consumers: Consumers): Promise<void> {
+    while (!this.#ended && !(await this.customers.openPulled(this.#firstApi)))
+      await this.#machine.time.sleep(100);
+    if (!this.#ended) consumers.start(this.#chance.whole(1, MAX_CONSUMERS));
+  }
+
+  get #firstApi(): Services {
+    const [api] = this.#apis;
+    if (api === undefined) throw new Error("there is no API");
+    return api;
   }
 
   #after(delayMs: number, act: () => void): void {
@@ -344,17 +382,26 @@ class Run {
     };
   }
 
+  #pull(node: SimNode, chance: Chance): PullService {
+    return new PullService({
+      store: this.#gateway.from(node),
+      clock: node.clock,
+      random: chance.next,
+      newId: this.#newId,
+      retry: defaultRetryPolicy(this.#plan.maxRetries),
+    });
+  }
+
   /** All faults stop, and what was forbidden is allowed: from here on everything must come to its end. */
   async #settleDown(): Promise<void> {
     const { time } = this.#machine;
     this.journal.write("run", "all faults stop");
     this.#faults.stop();
     this.targets.behave();
+    this.#consumers?.behave();
     for (const node of [...this.#apiNodes, ...this.#workers.map((member) => member.node)]) node.thaw();
     await this.customers.quiet();
-    const [api] = this.#apis;
-    if (api === undefined) throw new Error("there is no API");
-    await this.customers.liftAll(api);
+    await this.customers.liftAll(this.#firstApi);
     const untilMs = time.nowMs + LIVENESS_MS;
     while (!this.#isAllOver()) {
       if (time.nowMs > untilMs) return this.#tellStuck();
@@ -365,6 +412,7 @@ class Run {
     for (const { node } of living) node.isStopping = true;
     await Promise.all(living.map(({ worker }) => worker.stop(0)));
     for (const { node } of living) node.die();
+    await this.#consumers?.stop();
     this.#ended = true;
   }
 
@@ -383,7 +431,7 @@ class Run {
 
   async #audit(): Promise<void> {
     this.#auditedMs = this.#machine.time.nowMs;
-    const problems = await auditOf(this.store, this.#shadow, { clients: CLIENTS, queues: QUEUES });
+    const problems = await auditOf(this.store, this.#shadow, { clients: CLIENTS, queues: this.#queues });
     if (problems.length > 0) this.journal.broken(problems.slice(0, DAMAGED_SHOWN).join("; "));
   }
 }

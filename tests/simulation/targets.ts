@@ -3,6 +3,7 @@
 import type { ClaimedTask, Settlement, SettleResult } from "../../src/core/store.ts";
 import { MAX_CRASHES } from "../../src/core/task.ts";
 import type { Delivery, Outcome, Transport } from "../../src/core/transport.ts";
+import { isConsumer } from "../../src/service/consumers.ts";
 import { problemOfFailure, problemOfFollowers } from "./expectations.ts";
 import type { Journal } from "./journal.ts";
 import type { SimNode } from "./node.ts";
@@ -14,11 +15,17 @@ export const HOSTS = ["http://a.sim", "http://b.sim", "http://c.sim", "http://d.
 /** A task whose path says so takes its worker down with it, until all faults stop. */
 export const POISON = "/poison";
 
-interface Call {
+/** What came of a task under one lease: as a target answered a worker, or as a consumer tells it. */
+interface Run {
+  readonly outcome: Outcome | null;
+  /** Whether the answer came so long after the worker broke it off that it may have given up waiting. */
+  readonly isTooLate: boolean;
+}
+
+interface Call extends Run {
   readonly delivery: Delivery;
   readonly node: SimNode;
   outcome: Outcome | null;
-  /** Whether the answer came so long after the worker broke it off that it may have given up waiting. */
   isTooLate: boolean;
 }
 
@@ -51,10 +58,11 @@ const STOP_LET_GO_MS = 1_000;
 export class Targets {
   readonly dead = new Set<string>();
   readonly #options: TargetsOptions;
-  readonly #calls = new Map<string, Call>();
+  readonly #runs = new Map<string, Run>();
   readonly #active = new Set<Call>();
   /** Until when each lease was first given, on the monotonic clock. */
   readonly #leases = new Map<string, number>();
+  readonly #settled = new Set<string>();
   #behaved = false;
 
   constructor(options: TargetsOptions) {
@@ -62,7 +70,7 @@ export class Targets {
   }
 
   get delivered(): number {
-    return this.#calls.size;
+    return this.#runs.size;
   }
 
   /** From now on every target answers at once, and well. */
@@ -87,12 +95,26 @@ export class Targets {
     for (const { id, fence } of tasks) this.#leases.set(`${id} ${fence}`, untilMonoMs);
   }
 
+  /** A consumer is about to tell what came of a task. */
+  told({ id, fence }: ClaimedTask, outcome: Outcome): void {
+    this.#runs.set(`${id} ${fence}`, { outcome, isTooLate: false });
+  }
+
+  /** Whether the lease of a task ended by a settlement. */
+  isSettled({ id, fence }: ClaimedTask): boolean {
+    return this.#settled.has(`${id} ${fence}`);
+  }
+
   /** A worker settles what the model has yet to be told of: what it says must be what it was answered. */
   settled(settlements: readonly Settlement[], results: readonly SettleResult[]): void {
     for (const [at, settlement] of settlements.entries()) {
       const { lease, verdict, attempt } = settlement;
-      const claimed = this.#options.shadow.tasks.get(lease.taskId)?.lease?.claimed;
+      const { shadow } = this.#options;
+      const { claimed, worker, settingsChanges } = shadow.tasks.get(lease.taskId)?.lease ?? {};
       if (results[at] !== "settled" || claimed?.fence !== lease.fence) continue;
+      this.#settled.add(`${lease.taskId} ${lease.fence}`);
+      // A consumer's word is judged by the rules as they are by then.
+      if (isConsumer(worker ?? "") && settingsChanges !== shadow.limits.changes) continue;
       const problem = this.#problemOf(settlement, claimed);
       if (problem !== null)
         this.#options.journal.broken(
@@ -105,16 +127,19 @@ export class Targets {
     const { lease, verdict, attempt } = settlement;
     const following = problemOfFollowers(claimed, settlement);
     if (following !== null) return following;
-    const call = this.#calls.get(`${lease.taskId} ${lease.fence}`);
-    if (call === undefined) {
+    const run = this.#runs.get(`${lease.taskId} ${lease.fence}`);
+    if (run === undefined) {
+      // A queue that is for workers by now: they cannot call it, and say so.
+      if (claimed.target.url === "")
+        return verdict.kind === "succeeded" ? "it has nothing to be delivered to" : null;
       if (attempt !== null) return "an attempt is charged that was never made";
       if (verdict.kind === "released") return null;
       return verdict.kind === "dead" && claimed.crashes >= MAX_CRASHES ? null : "it was never delivered";
     }
     if (claimed.crashes >= MAX_CRASHES)
       return `it was delivered after ${claimed.crashes} workers had died with it`;
-    const { outcome } = call;
-    if (call.isTooLate) return null;
+    const { outcome } = run;
+    if (run.isTooLate) return null;
     if (outcome?.kind === "delivered") {
       return verdict.kind === "succeeded" && attempt !== null ? null : "it was delivered";
     }
@@ -134,8 +159,8 @@ export class Targets {
     signal.addEventListener("abort", () => {
       abortedMs = node.clock.monoMs();
     });
-    if (this.#calls.has(name)) journal.broken(`${taskId} is delivered twice with fence ${fence}`);
-    this.#calls.set(name, call);
+    if (this.#runs.has(name)) journal.broken(`${taskId} is delivered twice with fence ${fence}`);
+    this.#runs.set(name, call);
     this.#active.add(call);
     this.#checkCall(node, delivery);
     this.#checkRunning();
