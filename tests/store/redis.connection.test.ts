@@ -307,7 +307,8 @@ describe("a single Redis", () => {
       }
     });
     redis.process.thaw();
-    expect(tookMs).toBeLessThan(200);
+    // By themselves they would go on for minutes.
+    expect(tookMs).toBeLessThan(5_000);
     expect(logged.slice(from).filter(({ message }) => message === "cannot connect to Redis")).toEqual([]);
     await recovered();
   });
@@ -339,7 +340,8 @@ describe("a single Redis", () => {
     const inFlight = connection.call(add, [KEY], [1]);
     await redis.process.kill();
     const tookMs = await timedMs(async () => expect((await unavailable(inFlight)).mayHaveRun).toBe(true));
-    expect(tookMs).toBeLessThan(200);
+    // Sooner than the timeout of a call.
+    expect(tookMs).toBeLessThan(450);
     expect((await unavailable(connection.call(add, [KEY], [1]))).mayHaveRun).toBe(false);
     expect(connection.state()).toMatchObject({
       connected: false,
@@ -357,7 +359,7 @@ describe("a single Redis", () => {
     const tookMs = await timedMs(() => unavailable(connection.call(add, [KEY], [1])));
     expect(tookMs).toBeGreaterThan(500);
     expect(tookMs).toBeLessThan(1_600);
-    expect(await timedMs(() => unavailable(connection.call(add, [KEY], [1])))).toBeLessThan(50);
+    expect(await timedMs(() => unavailable(connection.call(add, [KEY], [1])))).toBeLessThan(450);
     redis.process.thaw();
     expect(await timedMs(recovered)).toBeLessThan(1_500);
   });
