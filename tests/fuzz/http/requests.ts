@@ -101,6 +101,8 @@ const HINTS: Hints = {
   ),
   limit: fc.integer({ min: 1, max: 20 }),
   max: fc.integer({ min: 1, max: 5 }),
+  // A minute is allowed, and would be waited for; one case follows another.
+  wait_sec: fc.constantFrom(0, 0.01, 0.1, 0.5),
 };
 
 /** All kinds of requests, weighted so that each route is met by each of them. */
