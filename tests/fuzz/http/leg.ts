@@ -79,6 +79,18 @@ export class Leg {
     await this.admin("/admin/queues/set", { queue: "fuzz-pull", mode: "pull" });
     await this.admin("/admin/queues/set", { queue: "fuzz-push" });
     for (const client of CLIENTS) await this.admin("/admin/clients/set", { client_id: client });
+    await this.#makeClientKey();
+  }
+
+  /** A case has revoked the key, or deleted its client: all others that show it would be refused from here on, and late. */
+  async #renewClientKey(): Promise<void> {
+    // It may have as many keys as it can.
+    await this.ask("POST", "/admin/clients/delete", { client_id: CLIENTS[0] });
+    await this.admin("/admin/clients/set", { client_id: CLIENTS[0] });
+    await this.#makeClientKey();
+  }
+
+  async #makeClientKey(): Promise<void> {
     const created = await this.admin("/admin/clients/keys/create", { client_id: CLIENTS[0] });
     this.#clientKey = String(created.key);
     this.#keepSecret(this.#clientKey);
@@ -115,6 +127,8 @@ export class Leg {
     }
     judge(this.document, sent, answer);
     this.learn(sent.path, answer);
+    if (answer.status === 401 && planned.shown === "client" && sent.path.startsWith("/v1/"))
+      await this.#renewClientKey();
   }
 
   async send(

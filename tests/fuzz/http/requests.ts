@@ -101,8 +101,6 @@ const HINTS: Hints = {
   ),
   limit: fc.integer({ min: 1, max: 20 }),
   max: fc.integer({ min: 1, max: 5 }),
-  // A minute is allowed, and would be waited for; one case follows another.
-  wait_sec: fc.constantFrom(0, 0.01, 0.1, 0.5),
 };
 
 /** All kinds of requests, weighted so that each route is met by each of them. */
@@ -364,9 +362,9 @@ function linesBody(type: string, schema: JsonSchema, values: Values): fc.Arbitra
 /** A request that waits for tasks would only take time. */
 function unhurried(value: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
   return value.map((whole) => {
-    const waits =
-      typeof whole === "object" && whole !== null && Number(Reflect.get(whole, "wait_sec")) > 0.05;
-    return waits ? { ...whole, wait_sec: 0.05 } : whole;
+    if (typeof whole !== "object" || whole === null) return whole;
+    const waitSec: unknown = Reflect.get(whole, "wait_sec");
+    return typeof waitSec === "number" && waitSec > 0.05 ? { ...whole, wait_sec: 0.05 } : whole;
   });
 }
 
