@@ -60,7 +60,7 @@ export function redisPlan(config: Config, settings: StoreSettings): StorePlan {
       });
       const { KEY_PREFIX: keyPrefix } = config;
       try {
-        const spool = spoolOf(connection, config, options);
+        const spool = spoolOf(config, options);
         const given: RedisStoreOptions = { connection, keyPrefix, durability, settings, clock };
         const store = await begin(spool === null ? given : { ...given, spool }, config, options);
         return { store, unreachable: () => connection.state().reason };
@@ -74,14 +74,12 @@ export function redisPlan(config: Config, settings: StoreSettings): StorePlan {
 
 /** Only who accepts tasks has acknowledged any. */
 function spoolOf(
-  connection: RedisConnection,
   { FAILOVER_SPOOL_SEC }: Config,
   { role, logger, onReplayed }: OpenOptions,
 ): SpoolOptions | null {
   if (FAILOVER_SPOOL_SEC === 0 || role === "work") return null;
   return {
     windowMs: FAILOVER_SPOOL_SEC * 1_000,
-    onReconnect: (listener) => connection.onReconnect(listener),
     tell: (report) => {
       const { replayed, lost, forgotten } = report;
       const isBad = lost > 0 || forgotten > 0;

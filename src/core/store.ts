@@ -242,8 +242,9 @@ export interface WorkerRecord {
  * every loop also looks on its own, bounded.
  * `work`: a task may be ready, or fall due earlier than was thought.
  * `leases`: a running task may have been cancelled; an extend will tell.
+ * `back`: the store had been out of reach, and is not any more; what failed may be tried at once.
  */
-export type StoreHint = "work" | "leases";
+export type StoreHint = "work" | "leases" | "back";
 
 /** What a store keeps settings of. */
 export interface SettingsOf {

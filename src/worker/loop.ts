@@ -57,6 +57,8 @@ export class ClaimLoop {
   #workMayWait = true;
   #draining = false;
   #pausedUntilMonoMs = 0;
+  /** Whether the store came back while the exchange under way may not have noticed. */
+  #storeIsBack = false;
   #lastMovedMonoMs: number;
   #cancelLook: CancelTimer = () => {};
   #cancelDue: CancelTimer = () => {};
@@ -88,6 +90,13 @@ export class ClaimLoop {
   hint(): void {
     this.#workMayWait = true;
     this.#soon();
+  }
+
+  /** Says that the store can be reached again: there is no point in sitting out the pause after a failure. */
+  resume(): void {
+    this.#storeIsBack = true;
+    this.#pausedUntilMonoMs = 0;
+    this.hint();
   }
 
   /** Claims no more. What is held is delivered and settled. */
@@ -161,6 +170,7 @@ export class ClaimLoop {
   /** Settles and claims in one step. Never rejects: what could not be settled is kept for the next. */
   async #settleAndClaim(ended: readonly Ended[], limit: number): Promise<void> {
     this.#exchanging = true;
+    this.#storeIsBack = false;
     const settlements = ended.map(({ settlement }) => settlement);
     try {
       const answer = await this.#exchange.run(settlements, limit, this.#closed.signal);
@@ -241,6 +251,8 @@ export class ClaimLoop {
   #pause(thrown: unknown): void {
     if (this.#closed.signal.aborted) return;
     this.#streak.failed(thrown);
+    // What failed may have been sent before that.
+    if (this.#storeIsBack) return;
     const grownMs = PAUSE_MS * 2 ** (this.#streak.failures - 1);
     // A worker that is being stopped has little time left to settle in.
     const pauseMs = Math.min(grownMs, this.#draining ? PAUSE_MS : PAUSE_MAX_MS);

@@ -108,6 +108,7 @@ export class Worker {
     this.#started = true;
     this.#unsubscribe = this.#options.store.onHint((hint) => {
       if (hint === "work") this.#loop.hint();
+      else if (hint === "back") this.#loop.resume();
       else this.#heartbeat.hint();
     });
     this.#heartbeat.start();

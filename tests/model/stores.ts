@@ -49,6 +49,7 @@ export async function redisForModel(url: string, edit: EditScript = (_, lua) => 
         confirm: (ranOn, wait) => connection.confirm(ranOn, wait),
         command: (name, ...args) => connection.command(name, ...args),
         subscribe: (channel, listener) => connection.subscribe(channel, listener),
+        onReconnect: (listener) => connection.onReconnect(listener),
         // It is for the stores of all runs.
         close: async () => {},
       };

@@ -134,6 +134,7 @@ export class StoreLoad implements Load {
       command: (name, ...args) => connection.command(name, ...args),
       subscribe: (channel, listener) => connection.subscribe(channel, listener),
       confirm: (ranOn, wait) => connection.confirm(ranOn, wait),
+      onReconnect: (listener) => connection.onReconnect(listener),
       close: () => connection.close(),
       call: async (script, keys, args, waitFor) => {
         const result = await connection.call(script, keys, args, waitFor);

@@ -27,6 +27,7 @@ async function openLossy(keyPrefix: string) {
     confirm: (...args) => connection.confirm(...args),
     command: (...args) => connection.command(...args),
     subscribe: (...args) => connection.subscribe(...args),
+    onReconnect: (listener) => connection.onReconnect(listener),
     close: () => connection.close(),
   };
   const settings = DEFAULT_SETTINGS;

@@ -189,6 +189,7 @@ describe("sent twice", () => {
       (connection) => ({
         command: (name, ...args) => connection.command(name, ...args),
         subscribe: (channel, listener) => connection.subscribe(channel, listener),
+        onReconnect: (listener) => connection.onReconnect(listener),
         confirm: (ranOn, wait) => connection.confirm(ranOn, wait),
         close: () => connection.close(),
         call: async (script, keys, args, wait) => {

@@ -43,6 +43,10 @@ async function setUp(windowMs = 60_000) {
       call: (script, keys, args, wait) => connection.call(script, keys, args, wait),
       confirm: (ranOn, wait) => connection.confirm(ranOn, wait),
       subscribe: (channel, listener) => connection.subscribe(channel, listener),
+      onReconnect: (listener) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
       close: () => connection.close(),
       command: async (name, ...args) => {
         const answer = await connection.command(name, ...args);
@@ -55,10 +59,6 @@ async function setUp(windowMs = 60_000) {
     clock: systemClock,
     spool: {
       windowMs,
-      onReconnect: (listener) => {
-        listeners.add(listener);
-        return () => listeners.delete(listener);
-      },
       tell: (report) => {
         reports.push(report);
         told.resolve(report);

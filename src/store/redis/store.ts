@@ -70,14 +70,14 @@ const CURSOR_PREFIX = "r-";
 export interface ScriptConnection extends ConfirmingConnection {
   command(name: string, ...args: (string | number)[]): Promise<unknown>;
   subscribe(channel: string, listener: (message: string | null) => void): () => void;
+  /** Calls `listener` each time the connection is back, until the returned function is called. */
+  onReconnect(listener: () => void): () => void;
   close(): Promise<void>;
 }
 
 export interface SpoolOptions {
   /** For how long an acknowledged task is remembered. */
   readonly windowMs: number;
-  /** Calls `listener` each time the connection is back, until the returned function is called. */
-  onReconnect(listener: () => void): () => void;
   tell(report: PromotionReport): void;
 }
 
@@ -138,7 +138,7 @@ class RedisStore implements TaskStore {
   readonly #oldest = new Oldest((numbers) => this.#run(SCRIPTS.oldest, ...numbers));
   readonly #spool: Spool | null;
   readonly #promotions: PromotionWatch | null = null;
-  #forgetReconnects: () => void = () => {};
+  readonly #forgetReconnects: () => void;
   readonly #listeners = new Set<(hint: StoreHint) => void>();
   #unsubscribe: (() => void) | null = null;
   readonly #underWay = new Set<Promise<unknown>>();
@@ -169,10 +169,12 @@ class RedisStore implements TaskStore {
     this.#errands = new Errands(() => clock.now() + this.#skewMs());
     this.#spool = options.spool === undefined ? null : new Spool(options.spool.windowMs);
     if (options.spool !== undefined && this.#spool !== null) {
-      const promotions = this.#promotionWatch(this.#spool, options.spool);
-      this.#promotions = promotions;
-      this.#forgetReconnects = options.spool.onReconnect(() => promotions.reconnected());
+      this.#promotions = this.#promotionWatch(this.#spool, options.spool);
     }
+    this.#forgetReconnects = connection.onReconnect(() => {
+      this.#promotions?.reconnected();
+      this.#tell("back");
+    });
     const run = (args: readonly Argument[]) => this.#confirmed(SCRIPTS.exchange, this.#args(...args));
     this.#exchanges = new Exchanges(run, this.#ends(), crypto.randomUUID(), (inMs) =>
       this.#errands.leaseEndsIn(inMs),
@@ -470,13 +472,15 @@ class RedisStore implements TaskStore {
   /** A message was missed, perhaps, where there is none: then everything may have happened. */
   #hear(message: string | null): void {
     const hints: StoreHint[] = message === "work" || message === "leases" ? [message] : ["work", "leases"];
-    for (const hint of hints) {
-      for (const listener of this.#listeners) {
-        try {
-          listener(hint);
-        } catch {
-          // What was committed stays committed, whatever a listener makes of the hint; it looks again by itself.
-        }
+    for (const hint of hints) this.#tell(hint);
+  }
+
+  #tell(hint: StoreHint): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(hint);
+      } catch {
+        // What was committed stays committed, whatever a listener makes of the hint; it looks again by itself.
       }
     }
   }

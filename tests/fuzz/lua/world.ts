@@ -47,6 +47,7 @@ export async function openWorld(redis: StandaloneRedis): Promise<World> {
   const opened = await openStill(redis, (connection) => ({
     command: (name, ...args) => connection.command(name, ...args),
     subscribe: (channel, listener) => connection.subscribe(channel, listener),
+    onReconnect: (listener) => connection.onReconnect(listener),
     confirm: (ranOn, wait) => connection.confirm(ranOn, wait),
     close: () => connection.close(),
     call: (script, keys, args, wait) => {
