@@ -3,6 +3,7 @@
 import { tmpdir } from "node:os";
 import Table from "cli-table3";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { messageOf } from "../src/core/errors.ts";
 import { describeMachine, type Machine } from "./machine.ts";
 import { columnsOf, rowsOf } from "./report.ts";
 import type { BenchResult, ScenarioResult } from "./result.ts";
@@ -66,16 +67,19 @@ async function bench(flags: Flags, signal: AbortSignal): Promise<void> {
   const startedAt = new Date().toISOString();
   const machine = await machineOf(flags.dir);
   const scenarios: ScenarioResult[] = [];
+  const failed: string[] = [];
   for (const scenario of SCENARIOS.filter(({ name }) => flags.scenario.includes(name))) {
-    const result = await runScenario(scenario, {
-      scale,
-      rounds,
-      parentDir: flags.dir,
-      signal,
-      onRun: (line) => console.error(line),
-    });
-    scenarios.push(result);
-    if (!flags.json) printTable(result);
+    try {
+      const onRun = (line: string) => console.error(line);
+      const result = await runScenario(scenario, { scale, rounds, parentDir: flags.dir, signal, onRun });
+      scenarios.push(result);
+      if (!flags.json) printTable(result);
+    } catch (error) {
+      signal.throwIfAborted();
+      // The others have taken too long to be lost with it.
+      console.error(`bench: ${scenario.name} failed: ${messageOf(error)}`);
+      failed.push(scenario.name);
+    }
   }
   const { cpu, cores, bun, commit, fsyncUs, others } = machine;
   const versions = Object.entries(others).map(([name, version]) => `, ${name} ${version}`);
@@ -87,6 +91,7 @@ async function bench(flags: Flags, signal: AbortSignal): Promise<void> {
     console.log(
       JSON.stringify({ startedAt, scale, rounds, machine, scenarios } satisfies BenchResult, null, 2),
     );
+  if (failed.length > 0) throw new Error(`not measured: ${failed.join(", ")}`);
 }
 
 const stop = new AbortController();
@@ -94,6 +99,6 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => 
 try {
   await bench(readFlags(), stop.signal);
 } catch (error) {
-  console.error(`bench: ${error instanceof Error ? error.message : error}`);
+  console.error(`bench: ${messageOf(error)}`);
   process.exitCode = 1;
 }
