@@ -51,7 +51,7 @@ export function markdown(result: BenchResult): string {
     "```",
     "",
     "Load, target and server share the machine's cores, each in a process of its own, over loopback. Each figure is",
-    `the median of ${result.rounds} rounds in which the contestants took turns; spread is the least and the most. Rates`,
+    `the median of ${result.rounds} ${result.rounds === 1 ? "round" : "rounds"} in which the contestants took turns; spread is the least and the most. Rates`,
     "of one machine say little about another's: compare the ratios. A **limit** is not a product but what this",
     "machine does when everything is left out that makes a queue. Each run has a Redis of its own, empty, with an",
     "append-only file synced once a second (`appendonly yes`, the rest as Redis has it) and `noeviction`, for us as for",
