@@ -18,6 +18,19 @@ storeConformance("redis standalone", (settings) =>
   openFresh((settings?.maxBytes ?? 0) > 0 ? boundedEndpoint : endpoint, "primary", settings),
 );
 
+const PLAIN_PASSWORD = "plain";
+await redis.process.command(
+  "ACL",
+  ...["SETUSER", "plain", "on", `>${PLAIN_PASSWORD}`, "~*", "&*", "+@all", "-fcall", "-function"],
+);
+const plain = { ...endpoint, username: "plain", password: PLAIN_PASSWORD };
+// What the frequent commands are where a server, or its administrator, lets us call no functions.
+storeConformance("redis by scripts alone", (settings) =>
+  (settings?.maxBytes ?? 0) > 0
+    ? openFresh(boundedEndpoint, "primary", settings)
+    : openFresh(plain, "primary", settings),
+);
+
 test("a standalone Redis promises no more than its primary", async () => {
   const opened = await openFresh(endpoint, "primary");
   try {

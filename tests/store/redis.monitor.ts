@@ -7,9 +7,10 @@ import { type StandaloneRedis, until } from "../support/redis.ts";
 /** Commands that scripts use and that have no keys; of PUBLISH the channel is looked at apart. */
 const KEYLESS = new Set(["time", "publish"]);
 const NAMES = new Map<string, string>(
-  Object.values(SCRIPTS).flatMap(({ name, sha1, lua }) => [
+  Object.values(SCRIPTS).flatMap(({ name, sha1, lua, library }): [string, string][] => [
     [sha1, name],
     [escaped(lua), name],
+    [library?.name ?? sha1, name],
   ]),
 );
 
@@ -78,7 +79,7 @@ export class ScriptMonitor {
     const [name = "", ...args] = command;
     const lowered = name.toLowerCase();
     if (lowered === "echo") this.#marks = Math.max(this.#marks, Number(args[0]));
-    if (lowered === "eval" || lowered === "evalsha") {
+    if (lowered === "eval" || lowered === "evalsha" || lowered === "fcall") {
       const script = NAMES.get(args[0] ?? "") ?? "a script that is not ours";
       this.#current = { script, given: args.slice(2, 2 + Number(args[1])) };
       this.scripts.add(script);

@@ -49,6 +49,13 @@ export function replyCode(reply: Error): string {
   return /^[A-Z][A-Z0-9_]*(?= |$)/.exec(reply.message)?.[0] ?? "ERR";
 }
 
+const UNCALLABLE = /^(?:ERR Function not found$|(?:NOPERM|ERR unknown command) .*'fcall')/i;
+
+/** Whether the server has no such function, or none that we may call: FCALL has not run anything. */
+export function isUncallable(reply: Error): boolean {
+  return UNCALLABLE.test(reply.message);
+}
+
 /** Whether the connection must be given up, because the server behind it is the wrong one. */
 export function isWrongServer(reply: Error): boolean {
   return WRONG_SERVER.has(replyCode(reply));

@@ -3,13 +3,13 @@
 import type { Clock } from "../../core/clock.ts";
 import { messageOf, TaskRunnerError } from "../../core/errors.ts";
 import { addressText, endpointText, type HostPort, type RedisEndpoint } from "./address.ts";
-import { errorOfReply, isReply, RedisUnavailableError, replyCode } from "./command-error.ts";
+import { errorOfReply, isReply, isUncallable, RedisUnavailableError, replyCode } from "./command-error.ts";
 import { LinkKeeper } from "./keeper.ts";
 import { type Duty, Link, LinkError } from "./link.ts";
 import type { ConnectionLogger } from "./logger.ts";
 import { patiently } from "./patience.ts";
 import { fixedPrimary, type PrimaryLocator } from "./primary.ts";
-import type { Script } from "./script.ts";
+import type { Library, Script } from "./script.ts";
 import { SentinelWatch } from "./sentinel.ts";
 import { type MessageListener, Subscriber } from "./subscriber.ts";
 
@@ -122,7 +122,8 @@ export class RedisConnection {
   }
 
   /**
-   * Runs a script, by its digest where the server knows it. With `wait`, a WAIT goes right behind it in the
+   * Runs a script: as a function where it has a library and the server takes one, else by its digest where the server
+   * knows it. With `wait`, a WAIT goes right behind it in the
    * same write, so that `acked` is about this very call; it also covers what others wrote before, which is
    * what a repeated call that finds its work done needs. WAIT holds up everything behind it on this
    * connection for as long as replicas do not answer.
@@ -142,13 +143,8 @@ export class RedisConnection {
     const link = this.#usable();
     const rest = [keys.length, ...keys, ...args];
     try {
-      if (link.learnScript(script.sha1)) return await this.#run(link, "eval", [script.lua, ...rest], wait);
-      return await this.#run(link, "evalsha", [script.sha1, ...rest], wait);
-    } catch (thrown) {
-      if (!isReply(thrown) || replyCode(thrown) !== "NOSCRIPT") throw this.#errorOf(thrown, link);
-    }
-    try {
-      return await this.#run(link, "eval", [script.lua, ...rest], wait);
+      const called = script.library && (await this.#callFunction(link, script.library, rest, wait));
+      return called ?? (await this.#callScript(link, script, rest, wait));
     } catch (thrown) {
       throw this.#errorOf(thrown, link);
     }
@@ -269,9 +265,60 @@ export class RedisConnection {
     );
   }
 
+  async #callScript(
+    link: Link,
+    script: Script,
+    rest: readonly CommandArgument[],
+    wait: WaitFor | undefined,
+  ): Promise<CallResult> {
+    if (!link.learnScript(script.sha1)) {
+      try {
+        return await this.#run(link, "evalsha", [script.sha1, ...rest], wait);
+      } catch (thrown) {
+        if (!isReply(thrown) || replyCode(thrown) !== "NOSCRIPT") throw thrown;
+      }
+    }
+    return await this.#run(link, "eval", [script.lua, ...rest], wait);
+  }
+
+  /** Undefined, with nothing done, where the server does not take our functions. */
+  async #callFunction(
+    link: Link,
+    library: Library,
+    rest: readonly CommandArgument[],
+    wait: WaitFor | undefined,
+  ): Promise<CallResult | undefined> {
+    if (!link.takesFunctions) return undefined;
+    for (const load of [false, true]) {
+      try {
+        // Replaced where another process was faster: it is the same.
+        if (load) await link.send("function", ["load", "replace", library.lua]);
+      } catch (thrown) {
+        if (!isReply(thrown)) throw thrown;
+        return this.#withoutFunctions(link, thrown);
+      }
+      try {
+        return await this.#run(link, "fcall", [library.name, ...rest], wait);
+      } catch (thrown) {
+        if (!isReply(thrown) || !isUncallable(thrown)) throw thrown;
+        if (load) return this.#withoutFunctions(link, thrown);
+      }
+    }
+    return undefined;
+  }
+
+  #withoutFunctions(link: Link, reply: Error): undefined {
+    if (!link.takesFunctions) return;
+    link.takesFunctions = false;
+    this.#logger.info(
+      { reason: messageOf(reply) },
+      "Redis takes no functions of ours: scripts do the same at a greater cost a call",
+    );
+  }
+
   async #run(
     link: Link,
-    name: "eval" | "evalsha",
+    name: "eval" | "evalsha" | "fcall",
     args: readonly CommandArgument[],
     wait: WaitFor | undefined,
   ): Promise<CallResult> {

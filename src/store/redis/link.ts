@@ -77,6 +77,8 @@ export class Link {
   readonly #batch: WriteBatch;
   readonly #resolveClosed: (reason: string) => void;
   readonly #knownScripts = new Set<string>();
+  /** Set to false once the server was found not to take functions of ours. */
+  takesFunctions = true;
   #endReason: string | null = null;
   #lastError: string | null = null;
   #cancelTick: (() => void) | null = null;

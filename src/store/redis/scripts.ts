@@ -19,6 +19,7 @@ import hold from "./lua/hold.lua" with { type: "text" };
 import holder from "./lua/holder.lua" with { type: "text" };
 import hosts from "./lua/hosts.lua" with { type: "text" };
 import inspect from "./lua/inspect.lua" with { type: "text" };
+import library from "./lua/library.lua" with { type: "text" };
 import limits from "./lua/limits.lua" with { type: "text" };
 import listed from "./lua/listed.lua" with { type: "text" };
 import logged from "./lua/logged.lua" with { type: "text" };
@@ -34,17 +35,21 @@ import replayMany from "./lua/replay_many.lua" with { type: "text" };
 import rescue from "./lua/rescue.lua" with { type: "text" };
 import restore from "./lua/restore.lua" with { type: "text" };
 import rows from "./lua/rows.lua" with { type: "text" };
+import script from "./lua/script.lua" with { type: "text" };
 import settings from "./lua/settings.lua" with { type: "text" };
 import shared from "./lua/shared.lua" with { type: "text" };
 import sweep from "./lua/sweep.lua" with { type: "text" };
 import use from "./lua/use.lua" with { type: "text" };
 import workers from "./lua/workers.lua" with { type: "text" };
-import { defineScript, type Script } from "./script.ts";
+import { defineLibrary, defineScript, type Script } from "./script.ts";
 
 /** Refused as a whole where memory has run out, before it has written anything. */
-const NEEDS_MEMORY = "#!lua\n";
+const NEEDS_MEMORY = "needs memory";
 /** Runs where memory has run out: it takes work off the store, or must for that. */
-const FREES_MEMORY = "#!lua flags=allow-oom\n";
+const FREES_MEMORY = "frees memory";
+type Memory = typeof NEEDS_MEMORY | typeof FREES_MEMORY;
+const SCRIPT_HEADS = { [NEEDS_MEMORY]: "#!lua\n", [FREES_MEMORY]: "#!lua flags=allow-oom\n" };
+const FUNCTION_FLAGS = { [NEEDS_MEMORY]: "", [FREES_MEMORY]: "'allow-oom'" };
 
 /** What a command takes after the common arguments, and what it answers; both stand in the head of its file. */
 export interface Command<Args extends readonly Argument[], Reply> extends Script {
@@ -55,9 +60,24 @@ export type Argument = string | number;
 
 const command = <Args extends readonly Argument[], Reply>(
   name: string,
-  flags: string,
+  memory: Memory,
   ...parts: readonly string[]
-): Command<Args, Reply> => defineScript(name, `${flags}${nested(base, shared, parts.join("\n"))}`);
+): Command<Args, Reply> =>
+  defineScript(name, `${SCRIPT_HEADS[memory]}${script}\n${nested(base, shared, parts.join("\n"))}`);
+
+/** One whose last part hands over to `run`: called so often that what a call costs beside its work matters. */
+const frequent = <Args extends readonly Argument[], Reply>(
+  name: string,
+  memory: Memory,
+  ...parts: readonly string[]
+): Command<Args, Reply> => ({
+  ...command<Args, Reply>(name, memory, ...parts),
+  library: defineLibrary(
+    name,
+    library.replace("FLAGS", FUNCTION_FLAGS[memory]),
+    nested(base, shared, parts.join("\n")),
+  ),
+});
 
 /**
  * Each part in a function within the one before it. Redis runs a script from its top at every call, and Lua looks
@@ -123,15 +143,15 @@ export const SCRIPTS = {
     begin,
   ),
   check: command<[], number>("check", NEEDS_MEMORY, check),
-  enqueue: command<[autoCreate: 0 | 1, ...tasks: string[]], string[]>(
+  enqueue: frequent<[autoCreate: 0 | 1, ...tasks: string[]], string[]>(
     "enqueue",
     NEEDS_MEMORY,
     limits,
     accept,
     enqueue,
   ),
-  exchange: command<Argument[], ExchangeReply>("exchange", FREES_MEMORY, limits, accept, hosts, exchange),
-  extend: command<[leaseMs: number, ...idsAndFences: Argument[]], string>(
+  exchange: frequent<Argument[], ExchangeReply>("exchange", FREES_MEMORY, limits, accept, hosts, exchange),
+  extend: frequent<[leaseMs: number, ...idsAndFences: Argument[]], string>(
     "extend",
     FREES_MEMORY,
     limits,

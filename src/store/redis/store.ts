@@ -48,6 +48,7 @@ import { Errands } from "./errands.ts";
 import { Exchanges } from "./exchange.ts";
 import { inspectRedis } from "./inspect.ts";
 import { type Keys, keysUnder } from "./keys.ts";
+import { dropOtherLibraries } from "./libraries.ts";
 import { MemoryGauge } from "./memory.ts";
 import { type PromotionReport, PromotionWatch } from "./promotion.ts";
 import { assertWithin, cursorError } from "./requests.ts";
@@ -206,6 +207,7 @@ class RedisStore implements TaskStore {
       ...firstSettings(this.#clock.now() + this.#skewMs()),
     );
     assertVersion(Number(found));
+    await dropOtherLibraries(this.#connection);
     if (tiers.includes(defaultTier)) return;
     throw new TaskRunnerError(
       "validation_failed",

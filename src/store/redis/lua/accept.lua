@@ -1,6 +1,7 @@
 -- Taking tasks in; included by the commands that do.
 
-local heads = {}
+local heads
+per_call(function() heads = {} end)
 
 -- The head of a task as enqueue.lua is given it, taken apart; the same for all tasks of one head.
 local function head_of(text)
@@ -28,7 +29,8 @@ local function head_of(text)
 end
 
 -- The time from an id's making to its task's acceptance, as text.
-local ages = {}
+local ages
+per_call(function() ages = {} end)
 local function age_of(id)
   local made = id_time(id)
   local age = ages[made]
@@ -39,14 +41,15 @@ local function age_of(id)
   return age
 end
 
-local accepted = {}
+local accepted
 -- The fixed parts of those accepted, by their ids: written together.
-local kept = {}
-local sooner = false
-local soonest = nil
+local kept
+local sooner, soonest
+per_call(function() accepted, kept, sooner, soonest = {}, {}, false, nil end)
 
 -- Ids of which it is known whether there is such a task.
-local is_there = {}
+local is_there
+per_call(function() is_there = {} end)
 
 -- Finds out of many ids which are there; the id is the start of every second of the arguments from `first` on.
 local function find_out(first)

@@ -5,34 +5,42 @@
 --
 -- All ids are 26 bytes. A packed queue keeps them 64 to a field, so that an id in a queue costs 26 bytes.
 
-local K = {
-  tasks = KEYS[1],       -- hash: id -> fixed part: head .. "\n" .. what the task is
-  state = KEYS[2],       -- hash: id -> changing part (MessagePack or, of most, text: see write_plain); absent while a task is as it was accepted
-  queues = KEYS[3],      -- hash: packed queues: "m" .. name -> its ends, name .. ":" .. n -> ids
-  lanes = KEYS[4],       -- hash: lane's name -> number, "i" .. number -> name
-  rings = { [0] = KEYS[5], KEYS[6], KEYS[7], KEYS[8] }, -- lists: numbers of the lanes with something to claim, by rank
-  due = KEYS[9],         -- sorted set: id by due time, of what falls due soon
-  later = KEYS[10],      -- sorted set: spans of time that have a packed queue, by the first due time in them
-  leases = KEYS[11],     -- sorted set: spans in which leases end, likewise
-  expiry = KEYS[12],     -- sorted set: spans in which retentions end, likewise
-  names = KEYS[13],      -- hash: scope -> id, or id .. " " .. until
-  names_until = KEYS[14], -- sorted set: scope by the time it is free again
-  orderings = KEYS[15],  -- hash: ordering key -> holder and number of unfinished tasks
-  counts = KEYS[16],     -- hash: lane .. state -> number of tasks
-  log = KEYS[17],        -- hash: number -> 64 ids in order of acceptance
-  meta = KEYS[18],       -- hash: version and counters
-  claims = KEYS[19],     -- hash: worker -> its latest exchange, to answer a repeated one alike
-  workers = KEYS[20],    -- hash: worker -> what it announced, and when
-  settings = KEYS[21],   -- hash: "c/" .. client, "t/" .. tier or "q/" .. queue -> revision .. " " .. JSON
-  limits = KEYS[22],     -- hash: the same -> what the commands need of it (MessagePack)
-  index = KEYS[23],      -- sorted set: the same, all at nought, for listings in order
-  flows = KEYS[24],      -- hash: client or queue -> tasks running and lanes parked; "b/" .. queue -> its tokens; "w/" .. client -> its
-                         -- requests; "h/" .. host -> milliseconds it is held back; "s/" .. host -> places to look through
-  wakes = KEYS[25],      -- sorted set: client or queue with parked lanes, by the time it is looked at again
-  purges = KEYS[26],     -- hash: queue -> how far its purge is
-  audit = KEYS[27],      -- list: entries, the newest first
-  hosts = KEYS[28],      -- sorted set: hosts that are held back, by the time of their next probe
-}
+-- Before each call, for a library's parts outlive it; and the keys may be another store's.
+local K, channel, now
+per_call(function()
+  K = {
+    tasks = KEYS[1],       -- hash: id -> fixed part: head .. "\n" .. what the task is
+    state = KEYS[2],       -- hash: id -> changing part (MessagePack or, of most, text: see write_plain); absent while a task is as it was accepted
+    queues = KEYS[3],      -- hash: packed queues: "m" .. name -> its ends, name .. ":" .. n -> ids
+    lanes = KEYS[4],       -- hash: lane's name -> number, "i" .. number -> name
+    rings = { [0] = KEYS[5], KEYS[6], KEYS[7], KEYS[8] }, -- lists: numbers of the lanes with something to claim, by rank
+    due = KEYS[9],         -- sorted set: id by due time, of what falls due soon
+    later = KEYS[10],      -- sorted set: spans of time that have a packed queue, by the first due time in them
+    leases = KEYS[11],     -- sorted set: spans in which leases end, likewise
+    expiry = KEYS[12],     -- sorted set: spans in which retentions end, likewise
+    names = KEYS[13],      -- hash: scope -> id, or id .. " " .. until
+    names_until = KEYS[14], -- sorted set: scope by the time it is free again
+    orderings = KEYS[15],  -- hash: ordering key -> holder and number of unfinished tasks
+    counts = KEYS[16],     -- hash: lane .. state -> number of tasks
+    log = KEYS[17],        -- hash: number -> 64 ids in order of acceptance
+    meta = KEYS[18],       -- hash: version and counters
+    claims = KEYS[19],     -- hash: worker -> its latest exchange, to answer a repeated one alike
+    workers = KEYS[20],    -- hash: worker -> what it announced, and when
+    settings = KEYS[21],   -- hash: "c/" .. client, "t/" .. tier or "q/" .. queue -> revision .. " " .. JSON
+    limits = KEYS[22],     -- hash: the same -> what the commands need of it (MessagePack)
+    index = KEYS[23],      -- sorted set: the same, all at nought, for listings in order
+    flows = KEYS[24],      -- hash: client or queue -> tasks running and lanes parked; "b/" .. queue -> its tokens; "w/" .. client -> its
+                           -- requests; "h/" .. host -> milliseconds it is held back; "s/" .. host -> places to look through
+    wakes = KEYS[25],      -- sorted set: client or queue with parked lanes, by the time it is looked at again
+    purges = KEYS[26],     -- hash: queue -> how far its purge is
+    audit = KEYS[27],      -- list: entries, the newest first
+    hosts = KEYS[28],      -- sorted set: hosts that are held back, by the time of their next probe
+  }
+  channel = ARGV[2]
+  -- Milliseconds since the epoch.
+  local clock = redis.call('TIME')
+  now = clock[1] * 1000 + math.floor(clock[2] / 1000) + tonumber(ARGV[1])
+end)
 
 local ID = 26
 local SEGMENT = 64
@@ -89,14 +97,6 @@ do
   end
 end
 
-local channel = ARGV[2]
--- Milliseconds since the epoch. In a block, for Lua allows two hundred names at once.
-local now
-do
-  local clock = redis.call('TIME')
-  now = clock[1] * 1000 + math.floor(clock[2] / 1000) + tonumber(ARGV[1])
-end
-
 -- Spans of time are kept as text in base 36.
 local to36
 do
@@ -134,7 +134,8 @@ do
     if byte > 85 then value = value - 1 end
     return value
   end
-  local id_times = {}
+  local id_times
+  per_call(function() id_times = {} end)
   id_time = function(id)
     local text = id:sub(1, 10)
     local time = id_times[text]

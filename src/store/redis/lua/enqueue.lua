@@ -8,15 +8,11 @@
 --   its id, its tier, the limit, what is left of it, milliseconds until all of it is there again.
 -- A task whose id is there already was accepted by an earlier sending of the same call: it is told again, and neither
 -- it nor a duplicate is charged.
-expect('f', 'tt')
-for at = 4, #ARGV, 2 do head_of(ARGV[at]:sub(ID + 1)) end
-promote(100)
-
-local auto_create = ARGV[3] == '1'
 local WINDOW_MS, ENTRY_MS = 60000, 1000
 
 -- Requests a minute, as core/rate-window.ts counts them: { first, last, count, first, last, count, … }.
-local windows = {}
+local windows
+per_call(function() windows = {} end)
 local function open_window(client, raw)
   local w = { entries = raw and cmsgpack.unpack(raw) or {}, requests = 0 }
   while w.entries[1] and w.entries[2] + WINDOW_MS <= now do
@@ -92,52 +88,58 @@ local function refusal(head)
   local r = rules_of_queue(head.queue)
   head.limits = l
   if not l.enabled then return 'cd' end
-  if not r.known and not auto_create then return 'qn' end
+  if not r.known and ARGV[3] ~= '1' then return 'qn' end
   if not r.enabled then return 'qd' end
   if l.revision ~= 0 and l.revision ~= head.revision then return 'u' end
   return nil
 end
 
-find_out(4)
-preload_heads()
-local limited, told_limited = {}, {}
-local reply = { string.format('%.0f', now) }
-for at = 4, #ARGV, 2 do
-  local id, head = ARGV[at]:sub(1, ID), head_of(ARGV[at]:sub(ID + 1))
-  local holder = head.scopes and name_holder(head.scopes)
-  local answer
-  if holder and holder ~= id then
-    answer = holder
-  else
-    if head.refusal == nil then head.refusal = refusal(head) or false end
-    -- One that is there was admitted when it was sent before, whatever is refused by now.
-    answer = not is_there[id] and head.refusal
-    if not answer then
-      answer = accept(id, head, ARGV[at + 1], may_enter)
-      if not answer then answer = 'l' .. room_after(head.client, head.limits.per_minute)
-      else register_unknown(head) end
+return run(function()
+  expect('f', 'tt')
+  for at = 4, #ARGV, 2 do head_of(ARGV[at]:sub(ID + 1)) end
+  find_times(K.due, K.later)
+  promote(100)
+  find_out(4)
+  preload_heads()
+  local limited, told_limited = {}, {}
+  local reply = { string.format('%.0f', now) }
+  for at = 4, #ARGV, 2 do
+    local id, head = ARGV[at]:sub(1, ID), head_of(ARGV[at]:sub(ID + 1))
+    local holder = head.scopes and name_holder(head.scopes)
+    local answer
+    if holder and holder ~= id then
+      answer = holder
+    else
+      if head.refusal == nil then head.refusal = refusal(head) or false end
+      -- One that is there was admitted when it was sent before, whatever is refused by now.
+      answer = not is_there[id] and head.refusal
+      if not answer then
+        answer = accept(id, head, ARGV[at + 1], may_enter)
+        if not answer then answer = 'l' .. room_after(head.client, head.limits.per_minute)
+        else register_unknown(head) end
+      end
     end
+    -- Whatever became of its tasks: each client with a limit is told how it stands.
+    if not told_limited[head.client] and limits_of_client(head.client).per_minute >= 0 then
+      told_limited[head.client] = true
+      limited[#limited + 1] = head.client
+    end
+    reply[#reply + 1] = answer
   end
-  -- Whatever became of its tasks: each client with a limit is told how it stands.
-  if not told_limited[head.client] and limits_of_client(head.client).per_minute >= 0 then
-    told_limited[head.client] = true
-    limited[#limited + 1] = head.client
-  end
-  reply[#reply + 1] = answer
-end
 
-local kept_windows = {}
-for _, client in ipairs(limited) do
-  local w, l = window_of(client), limits_of_client(client)
-  if w.dirty then
-    kept_windows[#kept_windows + 1], kept_windows[#kept_windows + 2] = 'w/' .. client, cmsgpack.pack(w.entries)
+  local kept_windows = {}
+  for _, client in ipairs(limited) do
+    local w, l = window_of(client), limits_of_client(client)
+    if w.dirty then
+      kept_windows[#kept_windows + 1], kept_windows[#kept_windows + 2] = 'w/' .. client, cmsgpack.pack(w.entries)
+    end
+    local n = #reply
+    reply[n + 1], reply[n + 2], reply[n + 3] = client, l.tier, tostring(l.per_minute)
+    reply[n + 4] = tostring(math.max(0, l.per_minute - w.requests))
+    reply[n + 5] = tostring(#w.entries > 0 and w.entries[#w.entries - 1] + WINDOW_MS - now or 0)
   end
-  local n = #reply
-  reply[n + 1], reply[n + 2], reply[n + 3] = client, l.tier, tostring(l.per_minute)
-  reply[n + 4] = tostring(math.max(0, l.per_minute - w.requests))
-  reply[n + 5] = tostring(#w.entries > 0 and w.entries[#w.entries - 1] + WINDOW_MS - now or 0)
-end
-call_in_chunks('HSET', K.flows, kept_windows)
-commit()
-if sooner then redis.call('PUBLISH', channel, 'work') end
-return reply
+  call_in_chunks('HSET', K.flows, kept_windows)
+  commit()
+  if sooner then redis.call('PUBLISH', channel, 'work') end
+  return reply
+end)

@@ -14,25 +14,10 @@
 --   the next lease may end (-1: there is none); the ids of those tasks that are probes of their hosts.
 -- An exchange with the token of this worker's last one is answered from that one's record: it was sent twice, or
 --   its answer was lost and is asked for again. An empty token is never recorded.
-expect('ttdddcdctc', 'ttt')
-do
-  local last_argument = 12 + 6 * tonumber(ARGV[12])
-  if last_argument > #ARGV then error('there are fewer settlements than it says', 0) end
-  for at = 13, last_argument, 6 do
-    local fence, after = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 3])
-    if not (fence and after and fence >= 0 and fence <= 1e16 and after >= 0 and after <= 1e16) then
-      error('a settlement has no fence, or no time', 0)
-    end
-  end
-  for at = last_argument + 2, #ARGV, 3 do head_of(ARGV[at]:sub(ID + 1)) end
-end
-local worker, token = ARGV[3], ARGV[4]
-local window, keep_succeeded, keep_dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local wanted, lease_ms = tonumber(ARGV[8]), tonumber(ARGV[9])
-pulling = ARGV[11] ~= '' and ARGV[11]
+local worker, token, window, keep_succeeded, keep_dead, wanted, lease_ms
 
 -- Times as text; a command meets few of them.
-local texts = {}
+local texts
 local function text_of(time)
   local text = texts[time]
   if not text then
@@ -41,7 +26,7 @@ local function text_of(time)
   end
   return text
 end
-local now_text, lease_text = text_of(now), text_of(now + lease_ms)
+local now_text, lease_text
 
 -- Settling -----------------------------------------------------------------------------------------------
 
@@ -162,8 +147,7 @@ end
 
 -- Claiming -----------------------------------------------------------------------------------------------
 
-local tasks, lanes_told = {}, {}
-local taken = {}
+local tasks, lanes_told, taken
 
 local function tell(id, fixed, scheduled, attempts, crashes, fence, first, lane)
   local n = #tasks
@@ -199,7 +183,7 @@ local function draw(number, most)
 end
 
 -- Lanes that this claim comes no further with.
-local stopped = {}
+local stopped
 
 -- Leases a task that has never been claimed, as most are; false for any other.
 local function lease_plainly(number, id)
@@ -364,17 +348,28 @@ local function pull_rank(f, rank, turns, patience)
   return turns - left, patience
 end
 
+-- How many of the rings have lanes: one that is empty is not there.
+local function filled_rings()
+  return redis.call('EXISTS', K.rings[0], K.rings[1], K.rings[2], K.rings[3])
+end
+
+-- Those that most tasks are of first.
+local RANKS_BY_USE = { 2, 1, 3, 0 }
+
 local function active_ranks()
+  local unfound, is_active = filled_rings(), {}
+  for _, rank in ipairs(RANKS_BY_USE) do
+    if unfound == 0 then break end
+    if redis.call('EXISTS', K.rings[rank]) == 1 then is_active[rank], unfound = true, unfound - 1 end
+  end
   local active = {}
-  if redis.call('EXISTS', K.rings[0], K.rings[1], K.rings[2], K.rings[3]) == 0 then return active end
   for rank = 0, 3 do
-    if redis.call('LLEN', K.rings[rank]) > 0 then active[#active + 1] = rank end
+    if is_active[rank] then active[#active + 1] = rank end
   end
   return active
 end
 
-local turns = tonumber(ARGV[10])
-local more = false
+local turns, more
 
 -- Ranks of a pull queue that have something to take.
 local function pulled_ranks(f)
@@ -402,8 +397,11 @@ local function claim()
       else got, patience = take_rank(rank, dealt[rank], patience) end
       left, turns = left - got, turns + got
     end
-    active = from and pulled_ranks(from) or active_ranks()
+    -- Whoever has all that it wanted only wants to know whether there is more.
+    if left > 0 then active = from and pulled_ranks(from) or active_ranks() end
   end
+  if left == 0 then more = more or (from and #pulled_ranks(from) or filled_rings()) > 0
+  else more = more or #active > 0 end
   -- Lanes that were left alone for now go back to where they stood.
   for number in pairs(stopped) do
     if queue(number).ringed == true then
@@ -412,69 +410,85 @@ local function claim()
       more = true
     end
   end
-  more = more or #active > 0
 end
 
 -- The exchange -------------------------------------------------------------------------------------------
 
-local settled = {}
-local last = token ~= '' and redis.call('HGET', K.claims, worker)
-if last then last = cmsgpack.unpack(last) end
-if last and last[1] == token then
-  -- The leases hold from now on: their holder has only just learnt of them.
-  for _, id in ipairs(last[2]) do
-    local task = load(id)
-    if task and task.state == 'u' and task.worker == worker then
-      task.lease = now + lease_ms
-      save(task)
-      tell_of(task, task.fence)
+return run(function()
+  expect('ttdddcdctc', 'ttt')
+  local last_argument = 12 + 6 * tonumber(ARGV[12])
+  if last_argument > #ARGV then error('there are fewer settlements than it says', 0) end
+  for at = 13, last_argument, 6 do
+    local fence, after = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 3])
+    if not (fence and after and fence >= 0 and fence <= 1e16 and after >= 0 and after <= 1e16) then
+      error('a settlement has no fence, or no time', 0)
     end
   end
-  settled = { last[3] }
-  more = true
-else
-  local last_argument = 12 + 6 * tonumber(ARGV[12])
-  local ids = {}
-  for at = 13, last_argument, 6 do ids[#ids + 1] = ARGV[at] end
-  -- Where nothing waits for any time, one look tells: that is how most looks of an idle worker go.
-  if #ids == 0 and redis.call('EXISTS', K.due, K.later, K.wakes, K.leases) == 0 then
-    for _, index in ipairs({ K.due, K.later, K.wakes, K.leases }) do first_times[index] = false end
-  end
-  preload(ids, false)
-  preload_uses(ids)
-  for at = 13, last_argument, 6 do
-    settled[#settled + 1] = settle(
-      ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
-  end
-  for at = last_argument + 1, #ARGV, 3 do
-    -- Tasks follow from a settlement that was believed: never one without the other.
-    if settled[tonumber(ARGV[at])] == 's' then
-      local head = head_of(ARGV[at + 1]:sub(ID + 1))
-      local holder = head.scopes and name_holder(head.scopes)
-      if not holder then
-        accept(ARGV[at + 1]:sub(1, ID), head, ARGV[at + 2])
-        register_unknown(head)
+  for at = last_argument + 2, #ARGV, 3 do head_of(ARGV[at]:sub(ID + 1)) end
+  worker, token = ARGV[3], ARGV[4]
+  window, keep_succeeded, keep_dead = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+  wanted, lease_ms = tonumber(ARGV[8]), tonumber(ARGV[9])
+  pulling = ARGV[11] ~= '' and ARGV[11]
+  turns, more = tonumber(ARGV[10]), false
+  tasks, lanes_told, taken, stopped, texts = {}, {}, {}, {}, {}
+  now_text, lease_text = text_of(now), text_of(now + lease_ms)
+
+  local settled = {}
+  local last = token ~= '' and redis.call('HGET', K.claims, worker)
+  if last then last = cmsgpack.unpack(last) end
+  if last and last[1] == token then
+    -- The leases hold from now on: their holder has only just learnt of them.
+    for _, id in ipairs(last[2]) do
+      local task = load(id)
+      if task and task.state == 'u' and task.worker == worker then
+        task.lease = now + lease_ms
+        save(task)
+        tell_of(task, task.fence)
       end
     end
+    settled = { last[3] }
+    more = true
+  else
+    local ids = {}
+    for at = 13, last_argument, 6 do ids[#ids + 1] = ARGV[at] end
+    -- Whoever settles has had a lease.
+    if #ids == 0 then find_times(K.due, K.later, K.wakes, K.leases) else find_times(K.due, K.later, K.wakes) end
+    preload(ids, false)
+    preload_uses(ids)
+    for at = 13, last_argument, 6 do
+      settled[#settled + 1] = settle(
+        ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
+    end
+    for at = last_argument + 1, #ARGV, 3 do
+      -- Tasks follow from a settlement that was believed: never one without the other.
+      if settled[tonumber(ARGV[at])] == 's' then
+        local head = head_of(ARGV[at + 1]:sub(ID + 1))
+        local holder = head.scopes and name_holder(head.scopes)
+        if not holder then
+          accept(ARGV[at + 1]:sub(1, ID), head, ARGV[at + 2])
+          register_unknown(head)
+        end
+      end
+    end
+    write_accepted()
+    if wanted > 0 then claim() end
+    if token ~= '' and wanted > 0 and (#settled > 0 or #taken > 0) then
+      redis.call('HSET', K.claims, worker, cmsgpack.pack({ token, taken, table.concat(settled) }))
+    end
   end
-  write_accepted()
-  if wanted > 0 then claim() end
-  if token ~= '' and wanted > 0 and (#settled > 0 or #taken > 0) then
-    redis.call('HSET', K.claims, worker, cmsgpack.pack({ token, taken, table.concat(settled) }))
-  end
-end
 
-local next = more and 0 or next_in()
-local lane_list = {}
-for number in pairs(lanes_told) do
-  lane_list[#lane_list + 1] = number
-  lane_list[#lane_list + 1] = lane_name(number)
-  local c, q = flows_of(number)
-  lane_list[#lane_list + 1] = rules_of_queue(q.name).rules
-  lane_list[#lane_list + 1] = limits_of_client(c.name).rules
-end
-commit()
--- Whoever settles without claiming leaves what it gave back to the others, and so does who brings back more lanes
--- than it has turns for, or leaves tasks that follow from others.
-if (wanted == 0 and #settled > 0) or ((woken > 0 or sooner) and more) then redis.call('PUBLISH', channel, 'work') end
-return { table.concat(settled), tostring(next), tostring(turns), tasks, lane_list, tostring(now), tostring(first_time(K.leases) or -1), probes }
+  local next = more and 0 or next_in()
+  local lane_list = {}
+  for number in pairs(lanes_told) do
+    lane_list[#lane_list + 1] = number
+    lane_list[#lane_list + 1] = lane_name(number)
+    local c, q = flows_of(number)
+    lane_list[#lane_list + 1] = rules_of_queue(q.name).rules
+    lane_list[#lane_list + 1] = limits_of_client(c.name).rules
+  end
+  commit()
+  -- Whoever settles without claiming leaves what it gave back to the others, and so does who brings back more lanes
+  -- than it has turns for, or leaves tasks that follow from others.
+  if (wanted == 0 and #settled > 0) or ((woken > 0 or sooner) and more) then redis.call('PUBLISH', channel, 'work') end
+  return { table.concat(settled), tostring(next), tostring(turns), tasks, lane_list, tostring(now), tostring(first_time(K.leases) or -1), probes }
+end)

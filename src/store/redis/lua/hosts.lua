@@ -5,7 +5,8 @@
 -- the host goes on and they come back.
 
 -- Ids of tasks that this command leases as probes of their hosts.
-local probes = {}
+local probes
+per_call(function() probes = {} end)
 local held_back
 -- Whether a claim need not ask of any task.
 local no_host_held
@@ -41,8 +42,7 @@ do
     return host_of(fixed:match('^%["([^"]*)"', spec) or '')
   end
 
-  local any_held = nil
-  local held = {}
+  local any_held, held
 
   -- When a host is probed next; nil for one that is not held back.
   local function held_until(host)
@@ -67,7 +67,8 @@ do
   end
 
   -- Tasks that one claim sets aside at most; lanes with more of them at their heads wait for the next one.
-  local may_set_aside = 1000
+  local may_set_aside
+  per_call(function() any_held, held, may_set_aside = nil, {}, 1000 end)
 
   no_host_held = function()
     -- Consumers call no host.

@@ -12,7 +12,8 @@ local RETURNED = 3 -- in its ring, and owed the turn for which it was parked
 local MAX_WOKEN = 100
 
 -- The pull queue that tasks are being taken from; none in a worker's exchange.
-local pulling = false
+local pulling
+per_call(function() pulling = false end)
 
 -- Smooth weighted round robin, 8:4:2:1 while all have work: the turn's number says whose it is. The order of
 -- 15 turns among those that have work is always the same, and the number goes on from the last.
@@ -36,7 +37,8 @@ local function deal(turns, active, start)
   return dealt
 end
 
-local limits = {}
+local limits
+per_call(function() limits = {} end)
 
 -- The limits kept for X or a tier ("t/" .. name), or false.
 local function kept_limits(field)
@@ -63,7 +65,8 @@ local function tier_limits(name)
   return tier[1], tier[2], name
 end
 
-local client_limits = {}
+local client_limits
+per_call(function() client_limits = {} end)
 
 -- What a client may do: { per_minute, concurrent, enabled, tier, revision } with -1 for no limit, `revision` 0 where
 -- nobody needs to look at its lists. An unknown one is as it would be registered; `known` tells.
@@ -86,7 +89,8 @@ end
 
 local NO_RULES = { enabled = true, paused = false, rate = false, burst = 1, concurrent = -1, weight = 1,
   keep_succeeded = false, keep_dead = false, hold = false, rules = '', pull = false, host = '', known = false }
-local queue_rules = {}
+local queue_rules
+per_call(function() queue_rules = {} end)
 
 local function rules_of_queue(name)
   local r = queue_rules[name]
@@ -104,7 +108,8 @@ end
 
 -- Use ----------------------------------------------------------------------------------------------------
 
-local flows = {}
+local flows
+per_call(function() flows = {} end)
 
 -- Kept as "running", followed while lanes are parked by " turn p0 p1 p2 p3": turns dealt to the priorities, from nought
 -- again where a round of any of their weights ends, and the lanes parked of each. Not kept at all while all are nought.
@@ -138,7 +143,8 @@ local function flow_of(field, kind, name)
   return flows[field] or open_flow(field, kind, name, redis.call('HGET', K.flows, field))
 end
 
-local lane_flows, lane_queues, lane_clients = {}, {}, {}
+local lane_flows, lane_queues, lane_clients
+per_call(function() lane_flows, lane_queues, lane_clients = {}, {}, {} end)
 
 -- The queue and the client of a lane.
 local function parts_of(lane)
@@ -153,7 +159,13 @@ local function flows_of(lane)
   local both = lane_flows[lane]
   if not both then
     local queue_name, client = parts_of(lane)
-    both = { flow_of('c/' .. client, 'c', client), flow_of('q/' .. queue_name, 'q', queue_name) }
+    local c, q = 'c/' .. client, 'q/' .. queue_name
+    if not flows[c] and not flows[q] then
+      local raw = redis.call('HMGET', K.flows, c, q)
+      open_flow(c, 'c', client, raw[1])
+      open_flow(q, 'q', queue_name, raw[2])
+    end
+    both = { flow_of(c, 'c', client), flow_of(q, 'q', queue_name) }
     lane_flows[lane] = both
   end
   return both[1], both[2]
@@ -255,7 +267,7 @@ end
 
 -- Parking ------------------------------------------------------------------------------------------------
 
-local PAD = string.rep(' ', ID)
+local PAD = (' '):rep(ID)
 
 -- When X is looked at again although no slot is given back: at its next token, or never (inf).
 local function plan_wake(f)
@@ -339,7 +351,8 @@ local function join_rings()
   for rank, numbers in pairs(ends) do call_in_chunks('RPUSH', K.rings[rank], numbers) end
 end
 
-local woken = 0
+local woken
+per_call(function() woken = 0 end)
 
 -- Brings up to `count` parked lanes of X back to the ends of their rings: priorities by weight, and of each those
 -- parked longest first.

@@ -6,9 +6,10 @@ local before_commit = {}
 
 -- Packed queues ------------------------------------------------------------------------------------------
 
-local open_queues = {}
+local open_queues
 -- Fields of the packed queues that go with commit(): many of them in one call.
-local leaving = {}
+local leaving
+per_call(function() open_queues, leaving = {}, {} end)
 
 local function set_segment(field, ids)
   leaving[field] = nil
@@ -121,7 +122,8 @@ local function clear(q)
 end
 
 -- The first time in a sorted set whose scores are times, or nil. Remembered until the set may have lost it.
-local first_times = {}
+local first_times
+per_call(function() first_times = {} end)
 local function first_time(index)
   local known = first_times[index]
   if known == nil then
@@ -130,6 +132,12 @@ local function first_time(index)
     first_times[index] = known
   end
   return known or nil
+end
+
+-- Finds out in one look that none of these has a time, which is how it mostly is.
+local function find_times(...)
+  if redis.call('EXISTS', ...) > 0 then return end
+  for _, index in ipairs({ ... }) do first_times[index] = false end
 end
 
 local function knows_time(index, time)
@@ -147,7 +155,8 @@ end
 -- time. A queue counts those that still mean it: whoever means it no longer leaves its place behind.
 
 -- Queues of spans by their number: making a name out of a number costs more than all else here.
-local open_spans = { b = {}, l = {}, e = {} }
+local open_spans
+per_call(function() open_spans = { b = {}, l = {}, e = {} } end)
 
 local function span_queue(kind, span)
   local known = open_spans[kind]
@@ -188,7 +197,8 @@ end
 
 -- Lanes --------------------------------------------------------------------------------------------------
 
-local lane_numbers, lane_names = {}, {}
+local lane_numbers, lane_names
+per_call(function() lane_numbers, lane_names = {}, {} end)
 
 -- The number of the lane "rank/queue/client", made when there is none.
 local function lane_number(name)
@@ -256,7 +266,8 @@ end
 
 -- Counters -----------------------------------------------------------------------------------------------
 
-local counted = {}
+local counted
+per_call(function() counted = {} end)
 
 -- Counts a task of a lane out of one state and into another; nil stands for not existing.
 local function count(lane, from, to)
@@ -304,9 +315,10 @@ local function parse_head(id, fixed)
 end
 
 -- What Redis has of a task, as this command has read it or is about to write it: false where there is none.
-local raw_states, raw_fixed = {}, {}
+local raw_states, raw_fixed
 -- Tasks that this command has taken apart. Each is changed in memory, and written once by commit().
-local open_tasks = {}
+local open_tasks
+per_call(function() raw_states, raw_fixed, open_tasks = {}, {}, {} end)
 
 -- The changing part of most tasks is never taken apart: it is written by the claim that gives their first lease, and
 -- again by the settlement that ends it well. Both are text in place of a record, a tenth of whose cost it has:
@@ -443,7 +455,8 @@ local function save_waiting(task)
   redis.call('HSET', K.tasks, task.id, task.fixed)
 end
 
-local dropped = {}
+local dropped
+per_call(function() dropped = {} end)
 local let_go
 
 local function drop(task)
@@ -464,7 +477,8 @@ local function call_in_chunks(command, key, args)
 end
 
 -- Changing parts that are written as they are, by their ids.
-local plain_states = {}
+local plain_states
+per_call(function() plain_states = {} end)
 
 local function write_plain(id, text)
   raw_states[id] = text
@@ -637,6 +651,7 @@ end
 -- Ends ---------------------------------------------------------------------------------------------------
 
 local purges_begun
+per_call(function() purges_begun = nil end)
 -- A task that was claimed, or over, waits again: no purge that has begun already is meant for it.
 local function wait_again(task)
   purges_begun = purges_begun or tonumber(redis.call('HGET', K.meta, 'purges') or '0')
