@@ -3,14 +3,15 @@
 import pino from "pino";
 import type { ClaimRequest, LeaseRef, Settlement, TaskStore } from "../../src/core/store.ts";
 import type { NewTask } from "../../src/core/task.ts";
-import type { Delivery, Outcome, Transport } from "../../src/core/transport.ts";
+import type { Delivery } from "../../src/core/transport.ts";
 import { systemClock } from "../../src/runtime.ts";
 import { EnqueueGroup } from "../../src/service/enqueue-group.ts";
 import { RedisConnection, type RedisEndpoint } from "../../src/store/redis/connection.ts";
 import { openRedisStore, type ScriptConnection } from "../../src/store/redis/store.ts";
-import { Worker } from "../../src/worker/worker.ts";
+import type { Worker } from "../../src/worker/worker.ts";
 import { DEFAULT_SETTINGS, liftLimits } from "../conformance/store/harness.ts";
-import { newTarget, newTask, newTaskId } from "../support/tasks.ts";
+import { newTask } from "../support/tasks.ts";
+import { LOCAL_TARGET, localWorker } from "../support/worker.ts";
 import { answerOf, type Books } from "./failover-books.ts";
 import { wait } from "./failover-faults.ts";
 
@@ -58,7 +59,11 @@ export class StoreLoad implements Load {
   async start(): Promise<void> {
     for (let nth = 0; nth < WORKERS; nth++) {
       const store = await this.#openForWorker();
-      const worker = workerOn(store, `worker-${nth}`, this.#transport(), this.#options.leaseMs);
+      const worker = localWorker(store, (delivery) => this.#deliver(delivery), {
+        id: `worker-${nth}`,
+        concurrency: CONCURRENCY,
+        leaseMs: this.#options.leaseMs,
+      });
       this.#workers.push(worker);
       worker.start();
     }
@@ -108,22 +113,13 @@ export class StoreLoad implements Load {
   }
 
   #task(): NewTask {
-    return newTask({ target: newTarget({ url: "test:delivery" }) });
+    return newTask({ target: LOCAL_TARGET });
   }
 
-  #transport(): Transport {
+  async #deliver({ taskId }: Delivery): Promise<void> {
     const { books, random } = this.#options;
-    return {
-      name: "test",
-      schemes: ["test:"],
-      check: () => [],
-      deliver: async ({ taskId }: Delivery): Promise<Outcome> => {
-        books.delivered(taskId);
-        await wait(random() * MAX_DELIVERY_MS);
-        return { kind: "delivered", status: 200, responseExcerpt: null };
-      },
-      close: async () => {},
-    };
+    books.delivered(taskId);
+    await wait(random() * MAX_DELIVERY_MS);
   }
 
   async #openForWorker(): Promise<TaskStore> {
@@ -225,25 +221,5 @@ function bound(store: TaskStore, replaced: Partial<TaskStore>): TaskStore {
       const value: unknown = Reflect.get(replaced, name) ?? Reflect.get(target, name, target);
       return typeof value === "function" ? value.bind(target) : value;
     },
-  });
-}
-
-function workerOn(store: TaskStore, id: string, transport: Transport, leaseMs: number): Worker {
-  return new Worker({
-    id,
-    version: "test",
-    store,
-    transports: { for: () => transport },
-    clock: systemClock,
-    random: Math.random,
-    logger: pino({ level: "silent" }),
-    concurrency: CONCURRENCY,
-    leaseMs,
-    taskTimeoutMs: 10_000,
-    maxRetries: 0,
-    allowPrivateUrls: true,
-    newId: newTaskId,
-    breaker: { failureThreshold: 100, openMs: 1_000 },
-    sealer: null,
   });
 }

@@ -1,16 +1,14 @@
 /** A worker whose store goes away and comes back: it does not sit out the pause that failures have earned it. */
 
 import { expect, test } from "bun:test";
-import pino from "pino";
-import type { Transport } from "../../src/core/transport.ts";
 import { systemClock } from "../../src/runtime.ts";
 import { parseRedisUrl } from "../../src/store/redis/connection.ts";
 import { openRedisStore } from "../../src/store/redis/store.ts";
-import { Worker } from "../../src/worker/worker.ts";
 import { DEFAULT_SETTINGS, liftLimits, put } from "../conformance/store/harness.ts";
 import { startRedis } from "../support/redis.ts";
 import { connect } from "../support/redis-store.ts";
-import { newTarget, newTask, newTaskId } from "../support/tasks.ts";
+import { newTask } from "../support/tasks.ts";
+import { LOCAL_TARGET, localWorker } from "../support/worker.ts";
 import { CountedStore } from "./counted-store.ts";
 import { until } from "./harness.ts";
 
@@ -31,11 +29,11 @@ test("a worker whose store was away works as soon as it is back, however long it
   });
   const counted = new CountedStore(store);
   const delivered = Promise.withResolvers<number>();
-  const worker = workerOn(counted, () => delivered.resolve(performance.now()));
+  const worker = localWorker(counted, async () => delivered.resolve(performance.now()));
   try {
     await liftLimits(store);
     // Due while the store is away.
-    const task = newTask({ target: newTarget({ url: "test:delivery" }), scheduledAtMs: Date.now() + 2_000 });
+    const task = newTask({ target: LOCAL_TARGET, scheduledAtMs: Date.now() + 2_000 });
     await put(store, task);
     worker.start();
     await until("it has looked", () => counted.calls.claim > 0);
@@ -55,33 +53,3 @@ test("a worker whose store was away works as soon as it is back, however long it
     await redis.stop();
   }
 }, 30_000);
-
-function workerOn(store: CountedStore, onDelivery: () => void): Worker {
-  const transport: Transport = {
-    name: "test",
-    schemes: ["test:"],
-    check: () => [],
-    deliver: async () => {
-      onDelivery();
-      return { kind: "delivered", status: 200, responseExcerpt: null };
-    },
-    close: async () => {},
-  };
-  return new Worker({
-    id: "worker",
-    version: "test",
-    store,
-    transports: { for: () => transport },
-    clock: systemClock,
-    random: Math.random,
-    logger: pino({ level: "silent" }),
-    concurrency: 1,
-    leaseMs: 30_000,
-    taskTimeoutMs: 10_000,
-    maxRetries: 0,
-    allowPrivateUrls: true,
-    newId: newTaskId,
-    breaker: { failureThreshold: 100, openMs: 1_000 },
-    sealer: null,
-  });
-}
