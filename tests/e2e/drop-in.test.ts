@@ -112,9 +112,10 @@ describe("with exactly the environment of the published template 1.3.0 and no ar
       const { body } = await ask(`${api.url}/v1/tasks/${id}`);
       return body.state === "succeeded";
     });
-    const requests = target.requests.filter((request) => request.path === path);
-    expect(requests.map(({ taskId, method, text }) => [taskId, method, text])).toEqual([
-      [id, "POST", '{"event": "user.created"}'],
+    // By id: an enqueue that was answered with 503, as no replica had it in time, may have been kept and delivered too.
+    const requests = target.requests.filter((request) => request.taskId === id);
+    expect(requests.map((request) => [request.path, request.method, request.text])).toEqual([
+      [path, "POST", '{"event": "user.created"}'],
     ]);
   }
 
