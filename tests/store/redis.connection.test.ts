@@ -621,6 +621,9 @@ describe("Redis under Sentinel", () => {
     const late = await until("a connection begun meanwhile", BACK_MS, () => opening);
     await late.close();
 
+    // One that stood still before it heard of the failover would make a replica of the new primary later on.
+    await cluster.waitUntilKnown(primary);
+
     // Now the only Sentinel to speak is one set up anew that knows of no failover, and what it names for the
     // primary calls itself one.
     for (const other of others) await other.freeze();

@@ -98,6 +98,30 @@ test("a user who may call no functions works by scripts, and asks for a function
   }
 });
 
+test("a server that answers functions is not asked whether it is the primary, and one that runs scripts is", async () => {
+  const rolesAsked = async () =>
+    Number(
+      /cmdstat_role:calls=(\d+)/.exec(String(await redis.process.command("INFO", "commandstats")))?.[1] ?? 0,
+    );
+  const { store, connection, close } = await openStill(redis);
+  // More than two heartbeats, in each of which there are calls.
+  const callsGoOn = async (call: () => Promise<unknown>) => {
+    await redis.process.command("CONFIG", "RESETSTAT");
+    for (let calls = 0; calls < 12; calls++) {
+      await call();
+      await Bun.sleep(200);
+    }
+  };
+  try {
+    await callsGoOn(() => put(store, newTask()));
+    expect(await rolesAsked()).toBe(0);
+    await callsGoOn(() => connection.command("EVAL", "return 1", 0));
+    expect(await rolesAsked()).toBeWithin(1, 4);
+  } finally {
+    await close();
+  }
+});
+
 test("a call sees nothing of an earlier one that failed half-way, in another store or its own", async () => {
   const broken = await openStill(redis);
   const whole = await openStill(redis);

@@ -45,10 +45,15 @@ export class LinkError extends Error {
   }
 }
 
-/** The grain of the watch kept on a connection. */
+/** The grain of the watch kept on a connection while something is unanswered. */
 export const TICK_MS = 250;
-/** Four ticks between two heartbeats. */
-const HEARTBEAT_TICKS = 4;
+/** So long after the server last showed what it is, it is asked. */
+const HEARTBEAT_MS = 1_000;
+/**
+ * What only a primary answers: a replica refuses a function that may write before it runs. A script's answer proves
+ * nothing, as one without a write runs anywhere.
+ */
+const PROOF_OF_PRIMARY = "fcall";
 const KEEP_ALIVE_MS = 10_000;
 /** An answer that took longer, or silence that lasted longer in spite of the heartbeats, is a standstill. */
 const SLOW_MS = 500;
@@ -82,6 +87,12 @@ export class Link {
   #endReason: string | null = null;
   #lastError: string | null = null;
   #cancelTick: (() => void) | null = null;
+  /** Nothing was unanswered at the last tick, and the next one is as far away as the heartbeat allows. */
+  #resting = false;
+  /** How many commands were sent at each of the last ticks; empty after a rest. */
+  #sentAtTicks: number[] = [];
+  /** When the server was last asked what it is, or showed it unasked. */
+  #assuredAtMs = performance.now();
   #sent = 0;
   #settled = 0;
   #tellIdle: () => void = () => {};
@@ -103,7 +114,7 @@ export class Link {
       if (signal?.aborted) giveUp();
       // Raced, so that nothing ioredis may wait for can hold us longer than the deadline.
       await Promise.race([link.#prepare(), link.closed.then((reason) => Promise.reject(new Error(reason)))]);
-      link.#watch();
+      link.#armTick();
       return link;
     } catch (thrown) {
       const error = link.#openError(thrown);
@@ -151,10 +162,12 @@ export class Link {
     const command = new Redis.Command(name, args as (string | number | Buffer)[], { replyEncoding: "utf8" });
     const sentAtMs = performance.now();
     this.#sent++;
+    if (this.#resting) this.#armTick();
     this.#client.sendCommand(command, this.#batch.stream);
     try {
       const reply = await command.promise;
       this.#heard(sentAtMs);
+      if (name === PROOF_OF_PRIMARY) this.#assuredAtMs = this.#heardAtMs;
       return reply;
     } catch (thrown) {
       if (isReply(thrown) && isWrongServer(thrown)) this.drop(messageOf(thrown));
@@ -231,25 +244,32 @@ export class Link {
     }
   }
 
-  /** Looks every tick whether the oldest unanswered command is too old, and sends the heartbeats. */
-  #watch(): void {
+  /** Ends the connection when the oldest unanswered command is too old, and sends the heartbeats. */
+  #tick(): void {
     const overdueTicks = Math.ceil(this.#options.commandTimeoutMs / TICK_MS);
-    const sentAt: number[] = [];
-    let ticks = 0;
-    const tick = () => {
-      sentAt.push(this.#sent);
-      const longAgo = sentAt.length > overdueTicks ? sentAt.shift() : undefined;
-      if (longAgo !== undefined && this.#settled < longAgo) {
-        this.drop(`no answer within ${this.#options.commandTimeoutMs} ms`);
-        return;
-      }
-      if (++ticks % HEARTBEAT_TICKS === 0) this.#beat();
-      this.#cancelTick = this.#options.clock.after(TICK_MS, tick);
-    };
-    this.#cancelTick = this.#options.clock.after(TICK_MS, tick);
+    this.#sentAtTicks.push(this.#sent);
+    const longAgo = this.#sentAtTicks.length > overdueTicks ? this.#sentAtTicks.shift() : undefined;
+    if (longAgo !== undefined && this.#settled < longAgo) {
+      this.drop(`no answer within ${this.#options.commandTimeoutMs} ms`);
+      return;
+    }
+    if (performance.now() - this.#assuredAtMs >= HEARTBEAT_MS) this.#beat();
+    this.#armTick();
+  }
+
+  /** The next tick: soon while something is unanswered, else when a heartbeat is due. A process that idles wakes up less often. */
+  #armTick(): void {
+    if (!this.isOpen) return;
+    this.#cancelTick?.();
+    this.#resting = this.#settled === this.#sent;
+    if (this.#resting) this.#sentAtTicks = [];
+    const dueMs = this.#assuredAtMs + HEARTBEAT_MS - performance.now();
+    const delayMs = this.#resting ? Math.max(Math.ceil(dueMs), TICK_MS) : TICK_MS;
+    this.#cancelTick = this.#options.clock.after(delayMs, () => this.#tick());
   }
 
   #beat(): void {
+    this.#assuredAtMs = performance.now();
     const { duty } = this.#options;
     if (duty === "sentinel") return;
     const asked =

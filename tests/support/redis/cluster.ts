@@ -64,6 +64,8 @@ export interface SentinelCluster {
   replicas(): Promise<RedisProcess[]>;
   /** Resolves with the new primary once the Sentinels name another than `from` and it takes writes. */
   waitForFailover(from: RedisProcess, withinMs?: number): Promise<RedisProcess>;
+  /** Resolves when every Sentinel has `primary` for its own primary, the one that led the failover too. */
+  waitUntilKnown(primary: RedisProcess): Promise<void>;
   /** Resolves when every process runs, replicas are in step and all Sentinels agree and know each other. */
   waitUntilHealthy(): Promise<void>;
   /** Kills everything by pid and removes the files. */
@@ -241,6 +243,15 @@ class Cluster implements SentinelCluster {
       const primary = await this.primary();
       if (primary === from) return null;
       return (await roleOf(primary)) === "master" ? primary : null;
+    });
+  }
+
+  async waitUntilKnown(primary: RedisProcess): Promise<void> {
+    await until(`every Sentinel has ${primary.address} for the primary`, READY_MS, async () => {
+      const masters = await Promise.all(
+        this.sentinels.map(async (each) => pairs(await each.command("SENTINEL", "MASTER", this.masterName))),
+      );
+      return masters.every((master) => master.get("port") === String(primary.port));
     });
   }
 
